@@ -1,0 +1,82 @@
+"""The error tree: everything a user can meet, and the exit code it ends with.
+
+    RetainError              1   something about the data, a check or a model
+    ├── ConfigError          2   the configuration cannot be used as written
+    ├── TableError           1   a source cannot be read, or what it holds cannot be used
+    ├── SnapshotError        1   nobody to observe, or a window that runs past the data
+    ├── ModelMismatchError   1   a model met tables, settings or features that are not its own
+    └── StoreError           1   the store is locked, damaged or not writable
+
+Every message says what is wrong and where, what was found, what was expected, and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+__all__ = [
+    "ConfigError",
+    "ModelMismatchError",
+    "RetainError",
+    "SnapshotError",
+    "StoreError",
+    "TableError",
+    "some",
+]
+
+
+class RetainError(ValueError):
+    """A problem that the user can mend; shown without a traceback."""
+
+    exit_code = 1
+
+
+class ConfigError(RetainError):
+    """The configuration cannot be used as written."""
+
+    exit_code = 2
+
+
+class TableError(RetainError):
+    """A source cannot be read, or what it holds cannot be used."""
+
+
+class SnapshotError(RetainError):
+    """Nobody to observe, or a window that runs past the data."""
+
+
+class ModelMismatchError(RetainError):
+    """A model met tables, settings or features that are not its own."""
+
+
+class StoreError(RetainError):
+    """The store is locked, damaged or not writable."""
+
+
+def some(items: Iterable[object], most: int = 5) -> str:
+    """List up to `most` offenders, then a count of the rest.
+
+    Parameters
+    ----------
+    items
+        What to name; the order is kept.
+    most
+        How many to name before counting.
+
+    Returns
+    -------
+    str
+        For example ``"a, b, c, d, e and 3 more"``; ``"none"`` when there is nothing to name.
+
+    Examples
+    --------
+    >>> some("abcdefgh")
+    'a, b, c, d, e and 3 more'
+    >>> some([])
+    'none'
+    """
+    named = [str(item) for item in items]
+    if not named:
+        return "none"
+    head = ", ".join(named[:most])
+    return head if len(named) <= most else f"{head} and {len(named) - most} more"
