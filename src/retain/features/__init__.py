@@ -1,0 +1,21 @@
+"""The catalogue of features and the one function that builds them, for training and scoring alike."""
+
+from retain.features.build import (
+    FEATURES,
+    FeatureMatrix,
+    build_features,
+    load_own_features,
+)
+from retain.features.feature import THEMES, WINDOWS, Column, Feature, feature
+
+__all__ = [
+    "FEATURES",
+    "THEMES",
+    "WINDOWS",
+    "Column",
+    "Feature",
+    "FeatureMatrix",
+    "build_features",
+    "feature",
+    "load_own_features",
+]

@@ -1,0 +1,191 @@
+"""`build_features`: folded weeks in, one row per snapshot out. There is no second path."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from retain.errors import ConfigError
+from retain.features.commercial import COMMERCIAL
+from retain.features.effort import EFFORT
+from retain.features.feature import Column, Feature
+from retain.features.profile import PROFILE
+from retain.features.survey import SURVEY
+from retain.features.usage import USAGE
+from retain.weeks import FoldedWeeks, History, Missing
+
+__all__ = ["FEATURES", "FeatureMatrix", "build_features", "load_own_features"]
+
+FEATURES: tuple[Feature, ...] = (*USAGE, *EFFORT, *SURVEY, *COMMERCIAL, *PROFILE)
+CHUNK_CUSTOMERS = 5_000  # bounds memory: a chunk holds (weeks x customers) per measure
+
+
+@dataclass(frozen=True)
+class FeatureMatrix:
+    """Features of snapshots.
+
+    Parameters
+    ----------
+    X
+        One row per snapshot, one column per feature; floats, or texts where categorical. The index
+        is (as_of week, position of the customer).
+    columns
+        What each column of `X` means, in order.
+    """
+
+    X: pd.DataFrame
+    columns: tuple[Column, ...]
+
+    @property
+    def as_of(self) -> Any:
+        """as_of week of each row."""
+        return self.X.index.get_level_values("as_of").to_numpy()
+
+    @property
+    def customer(self) -> Any:
+        """Position of the customer of each row."""
+        return self.X.index.get_level_values("customer").to_numpy()
+
+
+def build_features(
+    folded: FoldedWeeks,
+    as_ofs: Any,
+    rows: Any,
+    *,
+    features: tuple[Feature, ...] = FEATURES,
+    known_by: Any = None,
+    only: tuple[str, ...] | None = None,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> FeatureMatrix:
+    """Build the features of snapshots.
+
+    Parameters
+    ----------
+    folded
+        Customer-weeks; `folded.lists` names what was fixed at training.
+    as_ofs
+        Weeks of observation, shape (as_ofs,).
+    rows
+        Which (as_of, customer) pairs to keep: bool array of shape (as_ofs, customers).
+    features
+        The catalogue, with a company's own features after ours.
+    known_by
+        Later weeks by which rows must be known, shape (as_ofs,); default: each as_of itself.
+    only
+        Names of the columns a model was trained with: the others are not built, those whose table
+        is absent are nan.
+    progress
+        Called with (customers done, customers in all).
+
+    Returns
+    -------
+    FeatureMatrix
+        Rows ordered by as_of, then customer.
+    """
+    as_ofs = np.asarray(as_ofs, dtype=np.int64)
+    total = len(folded.customers)
+    chunks: list[list[Any]] = []
+    columns: list[Column] = []
+    for first in range(0, max(total, 1), CHUNK_CUSTOMERS):
+        last = min(first + CHUNK_CUSTOMERS, total)
+        history = History(folded.of_customers(first, last), as_ofs, known_by)
+        if not columns:
+            columns = _columns(history, features, only)
+        keep = rows[:, first:last]
+        chunks.append([_compute(column, history)[keep] for column in columns])
+        progress(last, total)
+    at, customer = np.nonzero(rows)
+    # chunk rows come as (as_of, customer) within a chunk: put them into as_of order over all
+    order = np.argsort(_chunk_order(rows), kind="stable")
+    data = {
+        column.name: np.concatenate([chunk[number] for chunk in chunks])[order]
+        for number, column in enumerate(columns)
+    }
+    index = pd.MultiIndex.from_arrays([as_ofs[at], customer], names=["as_of", "customer"])
+    return FeatureMatrix(pd.DataFrame(data, index=index), tuple(columns))
+
+
+def _chunk_order(rows: Any) -> Any:
+    """Rank, in final order, of each row as the chunks deliver them."""
+    rank = np.cumsum(rows.ravel()).reshape(rows.shape)
+    parts = [
+        rank[:, first : first + CHUNK_CUSTOMERS][rows[:, first : first + CHUNK_CUSTOMERS]]
+        for first in range(0, max(rows.shape[1], 1), CHUNK_CUSTOMERS)
+    ]
+    return np.concatenate(parts)
+
+
+def _columns(
+    history: History, features: tuple[Feature, ...], only: tuple[str, ...] | None
+) -> list[Column]:
+    """Lay out the columns whose tables were brought (or that a model asks for)."""
+    columns: list[Column] = []
+    for feature in features:
+        for column in feature.columns(history):
+            if only is not None:
+                if column.name in only:
+                    columns.append(column)
+                continue
+            try:
+                column.compute(history)
+            except Missing:
+                continue
+            columns.append(column)
+    if only is not None:
+        place = {name: at for at, name in enumerate(only)}
+        columns.sort(key=lambda column: place[column.name])
+    return columns
+
+
+def _compute(column: Column, history: History) -> Any:
+    try:
+        values = np.asarray(column.compute(history))
+    except Missing:
+        return np.full(history.shape, np.nan)
+    return np.broadcast_to(values, history.shape)
+
+
+def load_own_features(path: Path | None) -> tuple[tuple[Feature, ...], str]:
+    """Load a company's own features from a Python file that lists them in ``FEATURES``.
+
+    Parameters
+    ----------
+    path
+        The file named under ``features:`` in the configuration; none gives no features.
+
+    Returns
+    -------
+    features : tuple of Feature
+        As listed.
+    fingerprint : str
+        Hash of the file, part of what a model carries.
+    """
+    if path is None:
+        return (), ""
+    if not path.exists():
+        raise ConfigError(f"features: {path} does not exist. Correct the path or remove the key.")
+    spec = importlib.util.spec_from_file_location(f"own_features_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        own = tuple(module.FEATURES)
+    except Exception as problem:
+        raise ConfigError(
+            f"features: {path} could not be used: {type(problem).__name__}: {problem}. It must "
+            "define FEATURES, a tuple of functions decorated with retain.features.feature."
+        ) from problem
+    if not all(isinstance(one, Feature) for one in own):
+        raise ConfigError(
+            f"features: FEATURES of {path} holds something that is not a feature. Decorate each "
+            "function with @feature(unit=..., signal=..., theme=...)."
+        )
+    return own, hashlib.sha256(path.read_bytes()).hexdigest()[:16]

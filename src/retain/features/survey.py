@@ -1,0 +1,93 @@
+"""What a customer says when asked, and what silence says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from retain.features.feature import themed
+from retain.weeks import History
+
+__all__ = ["SURVEY"]
+
+feature = themed("survey")
+KINDS = ("nps", "csat", "ces")
+
+
+@feature(unit="score", signal="survey answers", over=KINDS)
+def last_answer_item(history: History, kind: str) -> Any:
+    """Last {ITEM} answer."""
+    return history.surveys.latest(f"{kind}_last")
+
+
+@feature(unit="weeks", signal="survey answers", over=KINDS)
+def weeks_since_item(history: History, kind: str) -> Any:
+    """Weeks since the last {ITEM} answer."""
+    return history.surveys.weeks_since(f"{kind}_answers")
+
+
+@feature(unit="score", signal="survey answers", over=KINDS)
+def mean_item_26w(history: History, kind: str) -> Any:
+    """Mean {ITEM} answer of the last 26 weeks."""
+    return history.surveys.ratio(f"{kind}_sum", f"{kind}_answers", 26)
+
+
+@feature(unit="score", signal="survey answers", over=KINDS)
+def change_in_item(history: History, kind: str) -> Any:
+    """Change of the {ITEM} answers, last 13 weeks against the year before."""
+    surveys = history.surveys
+    now = surveys.ratio(f"{kind}_sum", f"{kind}_answers", 13)
+    return now - surveys.ratio(f"{kind}_sum", f"{kind}_answers", 52, before=13)
+
+
+@feature(unit="share", signal="survey silence", over=(26, 52))
+def answered_share(history: History, weeks: int) -> Any:
+    """Share of the surveys sent in the last {weeks} that were answered."""
+    return np.minimum(history.surveys.ratio("answers", "sent", weeks), 1.0)
+
+
+@feature(unit="surveys", signal="survey silence", over=(13, 26))
+def unanswered_surveys(history: History, weeks: int) -> Any:
+    """Surveys sent and not answered in the last {weeks}."""
+    surveys = history.surveys
+    return np.maximum(surveys.total("sent", weeks) - surveys.total("answers", weeks), 0.0)
+
+
+@feature(unit="weeks", signal="survey silence")
+def weeks_since_answer(history: History) -> Any:
+    """Weeks since the last answer to any survey."""
+    return history.surveys.weeks_since("answers")
+
+
+@feature(unit="comments", signal="comments", over=(26,))
+def comments(history: History, weeks: int) -> Any:
+    """Comments written in surveys in the last {weeks}."""
+    return history.surveys.total("comments", weeks)
+
+
+@feature(unit="characters", signal="comments", over=(26,))
+def comment_length(history: History, weeks: int) -> Any:
+    """Mean length of the comments of the last {weeks}, in characters."""
+    return history.surveys.ratio("comment_characters", "comments", weeks)
+
+
+@feature(unit="comments", signal="comments", over="comment_themes")
+def comments_about_item(history: History, theme: str) -> Any:
+    """Comments like “{item}” in the last 26 weeks."""
+    themes = history.lists["comment_themes"]
+    return history.panel("comments").total(f"theme_{themes.index(theme)}", 26)
+
+
+SURVEY = (
+    last_answer_item,
+    weeks_since_item,
+    mean_item_26w,
+    change_in_item,
+    answered_share,
+    unanswered_surveys,
+    weeks_since_answer,
+    comments,
+    comment_length,
+    comments_about_item,
+)

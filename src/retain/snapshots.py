@@ -1,0 +1,363 @@
+"""Who is observed when, what happened to them afterwards, and how time is split.
+
+The only room that looks past `as_of`: labels come from here, and a label is given out only when its
+whole window, with gap and grace, lies in the past.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retain.errors import SnapshotError
+from retain.weeks import FoldedWeeks, History
+
+__all__ = [
+    "ELIGIBLE",
+    "ChurnRule",
+    "ClvRule",
+    "Split",
+    "churn_labels",
+    "clv_basis",
+    "clv_labels",
+    "eligibility",
+    "forward_split",
+    "learnable_horizon",
+    "snapshot_weeks",
+]
+
+ELIGIBLE = ""
+WEEKS_PER_YEAR = 52.0
+MONTHS_PER_YEAR = 12.0
+
+
+@dataclass(frozen=True)
+class ChurnRule:
+    """What counts as leaving, and over which weeks.
+
+    Parameters
+    ----------
+    kind
+        ``contract`` (paid service ended and nothing replaced it), ``event`` (the company's own
+        departures) or ``inactivity`` (no purchase and no use for the whole horizon).
+    horizon_weeks, gap_weeks
+        The label window is (as_of + gap, as_of + gap + horizon].
+    grace_weeks
+        Service that resumes within so many weeks never ended (contract only).
+    active_weeks
+        Behaviour within so many weeks makes a customer eligible (inactivity only).
+    include_involuntary
+        Count endings that the customer did not choose; else those customers are left out, counted.
+    """
+
+    kind: str
+    horizon_weeks: int
+    gap_weeks: int = 0
+    grace_weeks: int = 0
+    active_weeks: int = 26
+    include_involuntary: bool = True
+
+    @property
+    def ripe_weeks(self) -> int:
+        """Weeks after as_of by which a label is final."""
+        grace = self.grace_weeks if self.kind == "contract" else 0
+        return self.gap_weeks + self.horizon_weeks + grace
+
+
+@dataclass(frozen=True)
+class ClvRule:
+    """What a customer's value is.
+
+    Parameters
+    ----------
+    horizon_weeks
+        Weeks of margin that count.
+    gross_margin
+        Share of revenue that is margin, used where rows carry no cost, in (0, 1].
+    annual_discount_rate
+        Margin in t weeks is divided by (1 + rate) ** (t / 52).
+    basis
+        ``payments``, ``mrr``, or ``auto``: payments when there are any.
+    """
+
+    horizon_weeks: int
+    gross_margin: float = 1.0
+    annual_discount_rate: float = 0.0
+    basis: str = "auto"
+
+
+def snapshot_weeks(
+    newest: int, oldest: int, every_weeks: int, most: int | None = None
+) -> NDArray[np.int64]:
+    """Lay the grid of as_of weeks: anchored at the newest, going back.
+
+    Examples
+    --------
+    >>> snapshot_weeks(20, 5, 4)
+    array([ 8, 12, 16, 20])
+    """
+    weeks = np.arange(newest, oldest - 1, -every_weeks, dtype=np.int64)
+    return weeks[:most][::-1]
+
+
+def eligibility(history: History, rule: ChurnRule) -> NDArray[Any]:
+    """Say for each customer and date why they are not scored; `ELIGIBLE` where they are.
+
+    Returns
+    -------
+    array of str, shape (as_ofs, customers)
+        The first rule that applies, in words.
+    """
+    out = np.full(history.shape, ELIGIBLE, dtype=object)
+
+    def rule_out(mask: Any, words: str) -> None:
+        out[(out == ELIGIBLE) & mask] = words
+
+    rule_out(np.isnan(history.tenure_weeks), "not a customer yet")
+    if rule.kind != "inactivity" and history.has("departures"):
+        rule_out(history.departures.total("left") > 0.5, "has left")
+    if rule.kind != "inactivity" and history.has("subscriptions"):
+        rule_out(history.subscriptions.total("paid") < 0.5, "no paid subscription")
+        if history.subscriptions.has("notice"):
+            rule_out(history.subscriptions.total("notice") > 0.5, "cancellation known")
+    if rule.kind == "inactivity":
+        active = np.zeros(history.shape, dtype=bool)
+        for panel, measure in (("usage", "events"), ("payments", "orders")):
+            if history.has(panel):
+                active |= history.panel(panel).active_weeks(measure, rule.active_weeks) > 0
+        rule_out(~active, f"no behaviour in {rule.active_weeks} weeks")
+    return out
+
+
+def churn_labels(
+    folded: FoldedWeeks, as_ofs: Any, rule: ChurnRule
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Say who left within the label window.
+
+    Parameters
+    ----------
+    folded
+        Everything known by the day on which the model is trained.
+    as_ofs
+        Weeks of observation, shape (as_ofs,).
+    rule
+        What counts as leaving.
+
+    Returns
+    -------
+    churned : float array of shape (as_ofs, customers)
+        1 left, 0 stayed, nan where the customer left within the gap, or left involuntarily while
+        those are not counted.
+    involuntary : bool array of the same shape
+        True where the customer left without choosing to.
+
+    Raises
+    ------
+    SnapshotError
+        When a window runs past the newest week: an unripe label is never a zero.
+    """
+    as_ofs = np.asarray(as_ofs, dtype=np.int64)
+    last_ripe = folded.last_week - rule.ripe_weeks
+    if len(as_ofs) and as_ofs.max() > last_ripe:
+        late = folded.calendar.last_day(int(as_ofs.max()))
+        raise SnapshotError(
+            f"labels: the window of as_of {late} runs past the data, which ends on "
+            f"{folded.calendar.last_day(folded.last_week)}; the newest as_of with a final label is "
+            f"{folded.calendar.last_day(last_ripe)} ({rule.ripe_weeks} weeks of gap, horizon and "
+            "grace). Use an earlier as_of or a shorter horizon."
+        )
+    first = int(min(as_ofs.min(initial=folded.last_week), folded.first_week))
+    left, forced = _leaving(folded, first, rule)
+    ends = _cumulated(left)
+    forced_ends = _cumulated(left * forced)
+    shape = (len(as_ofs), len(folded.customers))
+    churned, involuntary = np.zeros(shape), np.zeros(shape, dtype=bool)
+    for at, as_of in enumerate(as_ofs):
+        here = int(as_of) - first + 1
+        opens, closes = here + rule.gap_weeks, here + rule.gap_weeks + rule.horizon_weeks
+        if rule.kind == "inactivity":
+            churned[at] = (ends[closes] - ends[opens]) == rule.horizon_weeks
+            continue
+        churned[at] = (ends[closes] - ends[opens]) > 0
+        involuntary[at] = (forced_ends[closes] - forced_ends[opens]) > 0
+        churned[at][(ends[opens] - ends[here]) > 0] = np.nan
+    if not rule.include_involuntary:
+        churned[involuntary] = np.nan
+    return churned, involuntary
+
+
+def _leaving(folded: FoldedWeeks, first: int, rule: ChurnRule) -> tuple[Any, Any]:
+    """Weeks in which a customer left (for inactivity: showed nothing), shape (weeks, customers)."""
+    if rule.kind == "inactivity":
+        quiet = np.ones((folded.last_week - first + 1, len(folded.customers)))
+        for panel, measure in (("usage", "events"), ("payments", "orders")):
+            if panel in folded.panels:
+                quiet[_weekly(folded, panel, measure, first) > 0] = 0.0
+        return quiet, np.zeros_like(quiet)
+    if rule.kind == "event":
+        gone = _weekly(folded, "departures", "departures", first)
+        return (gone > 0).astype(float), (
+            _weekly(folded, "departures", "involuntary", first) > 0
+        ).astype(float)
+    paid = np.cumsum(_weekly(folded, "subscriptions", "paid", first), axis=0) > 0.5
+    ended = np.zeros(paid.shape)
+    ended[1:] = paid[:-1] & ~paid[1:]
+    # served again within the grace weeks: it never ended
+    again = _cumulated(paid.astype(float))
+    for week in range(len(ended)):
+        until = min(week + 1 + rule.grace_weeks, len(ended))
+        ended[week][(again[until] - again[week + 1]) > 0] = 0.0
+    forced = np.zeros(paid.shape)
+    if "involuntary" in folded.panels["subscriptions"].measures:
+        forced = (_weekly(folded, "subscriptions", "involuntary", first) > 0).astype(float)
+    return ended, forced
+
+
+def clv_basis(folded: FoldedWeeks, rule: ClvRule) -> str | None:
+    """Say what value is learnt from: ``payments``, ``mrr`` or nothing."""
+    has_orders = "payments" in folded.panels and len(folded.panels["payments"]) > 0
+    has_mrr = "subscriptions" in folded.panels and len(folded.panels["subscriptions"]) > 0
+    if rule.basis != "mrr" and has_orders:
+        return "payments"
+    return "mrr" if has_mrr and rule.basis != "payments" else None
+
+
+def clv_labels(
+    folded: FoldedWeeks, as_ofs: Any, rule: ClvRule, horizon_weeks: int
+) -> NDArray[np.float64]:
+    """Add up the discounted margin of the weeks after as_of, in currency.
+
+    Parameters
+    ----------
+    folded
+        Everything known by the day on which the model is trained.
+    as_ofs
+        Weeks of observation, shape (as_ofs,).
+    rule
+        Margin, discount and basis.
+    horizon_weeks
+        Weeks to add up; may be shorter than the rule's, see `learnable_horizon`.
+
+    Returns
+    -------
+    array of shape (as_ofs, customers)
+        Discounted margin in (as_of, as_of + horizon], refunds taken off.
+    """
+    as_ofs = np.asarray(as_ofs, dtype=np.int64)
+    if len(as_ofs) and as_ofs.max() + horizon_weeks > folded.last_week:
+        raise SnapshotError(
+            f"CLV labels: {horizon_weeks} weeks after "
+            f"{folded.calendar.last_day(int(as_ofs.max()))} run past the data, which ends on "
+            f"{folded.calendar.last_day(folded.last_week)}. Use an earlier as_of."
+        )
+    basis = clv_basis(folded, rule)
+    if basis is None:
+        raise SnapshotError(
+            "CLV labels: there are neither payments nor subscriptions to learn value from. "
+            "Bring one of the two tables, or leave CLV out."
+        )
+    first = int(min(as_ofs.min(initial=folded.last_week), folded.first_week))
+    if basis == "payments":
+        weekly = _weekly(folded, "payments", "spend", first)
+        weekly = weekly - _weekly(folded, "payments", "returned", first)
+        if "cost" in folded.panels["payments"].measures:
+            weekly = weekly - _weekly(folded, "payments", "cost", first)
+        else:
+            weekly = weekly * rule.gross_margin
+    else:
+        mrr = np.cumsum(_weekly(folded, "subscriptions", "mrr", first), axis=0)
+        weekly = mrr * MONTHS_PER_YEAR / WEEKS_PER_YEAR * rule.gross_margin
+    factor = (1.0 + rule.annual_discount_rate) ** (-1.0 / WEEKS_PER_YEAR)
+    weights = factor ** np.arange(len(weekly))[:, None]
+    discounted = _cumulated(weekly * weights)
+    out = np.empty((len(as_ofs), len(folded.customers)))
+    for at, as_of in enumerate(as_ofs):
+        here = int(as_of) - first + 1
+        out[at] = (discounted[here + horizon_weeks] - discounted[here]) / weights[here - 1, 0]
+    return out
+
+
+def learnable_horizon(
+    last_week: int, first_week: int, horizon_weeks: int, least_history_weeks: int, purge_weeks: int
+) -> int:
+    """Choose how many weeks of value the data can teach.
+
+    The whole horizon when the newest ripe as_of still leaves `least_history_weeks` of history and
+    a purged test behind it, else the longest quarter-year step that does.
+
+    Examples
+    --------
+    >>> learnable_horizon(120, 0, 52, 13, 13), learnable_horizon(60, 0, 52, 13, 13)
+    (52, 13)
+    """
+    for weeks in range(horizon_weeks, 0, -1):
+        stepped = weeks == horizon_weeks or weeks % 13 == 0 or weeks < 13
+        if stepped and last_week - first_week - 2 * weeks >= least_history_weeks:
+            return weeks
+    need = least_history_weeks + 2
+    raise SnapshotError(
+        f"too little history for CLV: {last_week - first_week} weeks, at least {need} are needed."
+    )
+
+
+@dataclass(frozen=True)
+class Split:
+    """Weeks to learn from and weeks to be judged on, no label of the former reaching the latter.
+
+    Parameters
+    ----------
+    train, test
+        as_of weeks, ascending; ``train.max() + purge_weeks <= test.min()``.
+    """
+
+    train: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
+def forward_split(as_ofs: Any, purge_weeks: int, test: int = 1) -> Split:
+    """Keep the newest `test` as_ofs for judging and learn from those whose labels end before.
+
+    Parameters
+    ----------
+    as_ofs
+        Ripe weeks, ascending.
+    purge_weeks
+        gap + horizon + grace: a training label may not reach into the test period.
+    test
+        How many as_ofs to judge on.
+
+    Examples
+    --------
+    >>> split = forward_split([0, 4, 8, 12, 16, 20], purge_weeks=13, test=1)
+    >>> split.train.tolist(), split.test.tolist()
+    ([0, 4], [20])
+    """
+    weeks = np.asarray(as_ofs, dtype=np.int64)
+    chosen = weeks[-test:]
+    train = weeks[weeks + purge_weeks <= chosen.min()]
+    if len(train) == 0:
+        raise SnapshotError(
+            f"too little history to judge out of time: {len(weeks)} ripe as_ofs over "
+            f"{int(weeks.max() - weeks.min())} weeks, but {purge_weeks} weeks must lie between "
+            "learning and judging. Bring more history or shorten the horizon."
+        )
+    return Split(train, chosen)
+
+
+def _weekly(folded: FoldedWeeks, panel: str, measure: str, first: int) -> NDArray[np.float64]:
+    """Weekly sums of a measure from week `first` to the newest, late rows at their own week."""
+    rows = folded.panels[panel]
+    out = np.zeros((folded.last_week - first + 1, len(folded.customers)))
+    keep = (rows.week >= first) & (rows.week <= folded.last_week)
+    values = np.nan_to_num(rows.measures[measure][keep])
+    np.add.at(out, (rows.week[keep] - first, rows.customer[keep]), values)
+    return out
+
+
+def _cumulated(grid: Any) -> Any:
+    out = np.zeros((grid.shape[0] + 1, grid.shape[1]))
+    np.cumsum(grid, axis=0, out=out[1:])
+    return out

@@ -1,0 +1,17 @@
+"""The customer-week: raw rows folded once, and the `History` that looks backwards along them."""
+
+from retain.weeks.calendar import Calendar
+from retain.weeks.fold import FOLDS, fold_tables
+from retain.weeks.history import History, Missing, Panel
+from retain.weeks.rows import FoldedWeeks, PanelRows
+
+__all__ = [
+    "FOLDS",
+    "Calendar",
+    "FoldedWeeks",
+    "History",
+    "Missing",
+    "Panel",
+    "PanelRows",
+    "fold_tables",
+]

@@ -1,0 +1,503 @@
+"""`History`: everything known about some customers on some dates, with trailing operations only.
+
+A feature is a function of a `History`. It can total, average, compare and look up what lies behind
+`as_of`; it has no way to name a later week, so that a leak cannot be written by accident. Every answer is
+an array of shape (as_ofs, customers).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retain.weeks.rows import FoldedWeeks, PanelRows
+
+__all__ = ["History", "Missing", "Panel"]
+
+Array = NDArray[np.float64]
+_NEVER = -(10**6)
+
+
+class Missing(Exception):
+    """A panel or measure that the company did not bring: the feature is left out, the run goes on."""
+
+
+class Panel:
+    """One panel's weeks for some customers, seen from some dates.
+
+    Parameters
+    ----------
+    rows
+        Folded rows of the customers at hand.
+    customers
+        How many customers.
+    as_ofs
+        Week numbers from whose last evening to look back, shape (as_ofs,).
+    known_by
+        Week by whose end a row must be known to be seen, per as_of; never before that as_of.
+    start_week
+        Week in which each customer was first there, shape (as_ofs, customers).
+    """
+
+    def __init__(
+        self,
+        rows: PanelRows,
+        customers: int,
+        as_ofs: NDArray[np.int64],
+        known_by: NDArray[np.int64],
+        start_week: Array | None = None,
+    ) -> None:
+        self.rows, self.customers, self.as_ofs, self.known_by = rows, customers, as_ofs, known_by
+        self._start = start_week
+        newest = int(as_ofs.max(initial=0))
+        # rows that no date can see are dropped at once; what stays is cut again date by date
+        rows = rows.take(
+            (rows.week <= newest) & (rows.week + rows.lag <= int(known_by.max(initial=0)))
+        )
+        on_time = rows.lag == 0
+        self._now, self._late = rows.take(on_time), rows.take(~on_time)
+        # the first week in which anything was known: a row that turned up later cannot move it
+        first_known = rows.week + rows.lag
+        self.first_known_week = int(first_known.min()) if len(rows) else 10**6
+        self._first = min(int(self._now.week.min()) if len(self._now) else newest, newest)
+        self._weeks = newest - self._first + 1
+        self._cache: dict[tuple[Any, ...], Any] = {}
+
+    # -- what is brought ---------------------------------------------------------------------
+
+    def has(self, measure: str) -> bool:
+        """Say whether the company brought this measure."""
+        return measure in self.rows.measures
+
+    def _need(self, measure: str) -> None:
+        if measure not in self.rows.measures:
+            raise Missing(measure)
+
+    def _words(self, measure: str) -> list[str]:
+        words = [name for name in self.rows.measures if name == measure or _word_of(name, measure)]
+        if not words:
+            raise Missing(measure)
+        return words
+
+    # -- trailing operations -----------------------------------------------------------------
+
+    def total(self, measure: str, weeks: int | None = None, before: int = 0) -> Array:
+        """Sum a measure over the last `weeks` weeks (None: ever), ending `before` weeks ago.
+
+        The answer is nan where the window begins before the table does and the customer was there
+        already: what happened then is not known.
+        """
+        self._need(measure)
+        return self._observed(self._sum(measure, weeks, before, power=0), weeks, before)
+
+    def mean(self, measure: str, weeks: int, before: int = 0) -> Array:
+        """Average a measure per week over a window."""
+        return self.total(measure, weeks, before) / weeks
+
+    def ratio(self, over: str, under: str, weeks: int | None = None, before: int = 0) -> Array:
+        """Divide two totals of the same window; nan where `under` is zero."""
+        top, bottom = self.total(over, weeks, before), self.total(under, weeks, before)
+        return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)
+
+    def change(self, measure: str, weeks: int) -> Array:
+        """Compare a window with the one before it: (now - before) / (now + before), in [-1, 1]."""
+        return balance(self.total(measure, weeks), self.total(measure, weeks, before=weeks))
+
+    def trend(self, measure: str, weeks: int) -> Array:
+        """Fit a straight line to the weekly totals of a window: change per week, in the own unit."""
+        self._need(measure)
+        total = self._sum(measure, weeks, 0, power=0)
+        moment = self._sum(measure, weeks, 0, power=1)
+        centre = (self.as_ofs - (weeks - 1) / 2.0)[:, None]
+        spread = weeks * (weeks**2 - 1) / 12.0
+        return self._observed((moment - centre * total) / spread, weeks, 0)
+
+    def active_weeks(self, measure: str, weeks: int, before: int = 0) -> Array:
+        """Count the weeks of a window in which a measure is above zero."""
+        self._need(measure)
+        grid = self._grid(measure)
+        out = np.empty((len(self.as_ofs), self.customers))
+        for at, as_of in enumerate(self.as_ofs):
+            last, first = self._span(int(as_of), weeks, before)
+            seen = grid[first:last] > 0
+            late = self._late_rows(at, weeks, before)
+            if late.any():
+                seen = seen.copy()
+                base = int(as_of) - before - weeks + 1
+                offset = max(self._first - base, 0)
+                rows = self._late.take(late & (self._late.measures[measure] > 0))
+                full = np.zeros((weeks, self.customers), dtype=bool)
+                full[offset : offset + len(seen)] = seen
+                full[rows.week - base, rows.customer] = True
+                seen = full
+            out[at] = seen.sum(axis=0)
+        return self._observed(out, weeks, before)
+
+    def active_days(self, measure: str, weeks: int, before: int = 0) -> Array:
+        """Count the days of a window whose bit is set in a weekly day mask."""
+        self._need(measure)
+        key = ("popcount", measure)
+        if key not in self._cache:
+            grid = self._bits(measure)
+            self._cache[key] = _cumulated(np.bitwise_count(grid).astype(np.float64))
+        out = self._window(self._cache[key], weeks, before)
+        for at in range(len(self.as_ofs)):
+            late = self._late_rows(at, weeks, before)
+            if not late.any():
+                continue
+            rows = self._late.take(late)
+            masks = _merge_bits(rows.customer, rows.week, rows.measures[measure])
+            known = self._bits_at(measure, masks[1], masks[0])
+            np.add.at(out[at], masks[0], np.bitwise_count(masks[2] & ~known))
+        return self._observed(out, weeks, before)
+
+    def distinct(self, measure: str, weeks: int, before: int = 0) -> Array:
+        """Count the different values met in a window, from bit masks."""
+        out = np.zeros((len(self.as_ofs), self.customers))
+        for word in self._words(measure):
+            grid = self._bits(word)
+            for at, as_of in enumerate(self.as_ofs):
+                last, first = self._span(int(as_of), weeks, before)
+                met = np.bitwise_or.reduce(grid[first:last], axis=0)
+                late = self._late_rows(at, weeks, before)
+                if late.any():
+                    np.bitwise_or.at(
+                        met, self._late.customer[late], self._late.measures[word][late]
+                    )
+                out[at] += np.bitwise_count(met)
+        return self._observed(out, weeks, before)
+
+    def latest(self, measure: str, before: int = 0) -> Array:
+        """Return the newest value that is not null, as of `before` weeks ago; nan when none."""
+        return self._latest(measure, before)[0]
+
+    def weeks_since(self, measure: str) -> Array:
+        """Count the weeks since a measure was last above zero (or, for values, last given)."""
+        week = self._latest(measure, 0, positive=self.rows.ops.get(measure) != "last")[1]
+        since = self.as_ofs[:, None] - week
+        return np.where(week == _NEVER, np.nan, since)
+
+    def earliest(self, measure: str) -> Array:
+        """Return the smallest value ever seen; nan when none."""
+        self._need(measure)
+        out = np.full((len(self.as_ofs), self.customers), np.inf)
+        rows = self.rows
+        values = rows.measures[measure]
+        for at, as_of in enumerate(self.as_ofs):
+            seen = (rows.week <= as_of) & (rows.week + rows.lag <= self.known_by[at])
+            seen &= ~np.isnan(values)
+            np.minimum.at(out[at], rows.customer[seen], values[seen])
+        return np.where(np.isinf(out), np.nan, out)
+
+    def longest_silence(self, measure: str, weeks: int) -> Array:
+        """Count the longest run of weeks in a window without a measure above zero."""
+        self._need(measure)
+        grid = self._grid(measure)
+        out = np.zeros((len(self.as_ofs), self.customers))
+        for at, as_of in enumerate(self.as_ofs):
+            run = np.zeros(self.customers)
+            late = self._late.take(self._late_rows(at, weeks, 0))
+            for week in range(int(as_of) - weeks + 1, int(as_of) + 1):
+                row = week - self._first
+                active = grid[row] > 0 if row >= 0 else np.zeros(self.customers, dtype=bool)
+                if len(late):
+                    here = (late.week == week) & (late.measures[measure] > 0)
+                    active = active.copy()
+                    active[late.customer[here]] = True
+                if self._start is not None:
+                    active = active | (week < self._start[at])
+                run = np.where(active, 0, run + 1)
+                np.maximum(out[at], run, out=out[at])
+        return self._observed(out, weeks, 0)
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _observed(self, out: Array, weeks: int | None, before: int) -> Array:
+        if weeks is None or self._start is None:
+            return out
+        begins = (self.as_ofs - before - weeks + 1)[:, None]
+        first = self.first_known_week
+        return np.where((begins < first) & (self._start < first), np.nan, out)
+
+    def _span(self, as_of: int, weeks: int | None, before: int) -> tuple[int, int]:
+        """Rows (end, start) of a window in the grid of weeks."""
+        last = min(max(as_of - before - self._first + 1, 0), self._weeks)
+        first = 0 if weeks is None else max(as_of - before - weeks - self._first + 1, 0)
+        return last, min(first, last)
+
+    def _late_rows(self, at: int, weeks: int | None, before: int) -> NDArray[np.bool_]:
+        rows, last = self._late, int(self.as_ofs[at]) - before
+        seen = (rows.week <= last) & (rows.week + rows.lag <= int(self.known_by[at]))
+        return seen if weeks is None else seen & (rows.week > last - weeks)
+
+    def _grid(self, measure: str) -> Array:
+        """Weekly values of rows known in their own week, shape (weeks, customers)."""
+        key = ("grid", measure)
+        if key not in self._cache:
+            grid = np.zeros((self._weeks, self.customers))
+            grid[self._now.week - self._first, self._now.customer] = np.nan_to_num(
+                self._now.measures[measure]
+            )
+            self._cache[key] = grid
+        return self._cache[key]
+
+    def _bits(self, word: str) -> NDArray[np.int64]:
+        key = ("bits", word)
+        if key not in self._cache:
+            grid = np.zeros((self._weeks, self.customers), dtype=np.int64)
+            grid[self._now.week - self._first, self._now.customer] = self._now.measures[word]
+            self._cache[key] = grid
+        return self._cache[key]
+
+    def _bits_at(self, word: str, week: Any, customer: Any) -> NDArray[np.int64]:
+        row = week - self._first
+        inside = row >= 0
+        out = np.zeros(len(row), dtype=np.int64)
+        out[inside] = self._bits(word)[row[inside], customer[inside]]
+        return out
+
+    def _window(self, cumulated: Array, weeks: int | None, before: int) -> Array:
+        out = np.empty((len(self.as_ofs), self.customers))
+        for at, as_of in enumerate(self.as_ofs):
+            last, first = self._span(int(as_of), weeks, before)
+            np.subtract(cumulated[last], cumulated[first], out=out[at])
+        return out
+
+    def _sum(self, measure: str, weeks: int | None, before: int, power: int) -> Array:
+        key = ("sum", measure, power)
+        if key not in self._cache:
+            grid = self._grid(measure)
+            if power:
+                grid = grid * (np.arange(self._weeks) + self._first)[:, None]
+            self._cache[key] = _cumulated(grid)
+        out = self._window(self._cache[key], weeks, before)
+        if len(self._late):
+            values = np.nan_to_num(self._late.measures[measure])
+            if power:
+                values = values * self._late.week
+            for at in range(len(self.as_ofs)):
+                late = self._late_rows(at, weeks, before)
+                if late.any():
+                    out[at] += np.bincount(
+                        self._late.customer[late], values[late], minlength=self.customers
+                    )
+        return out
+
+    def _latest(self, measure: str, before: int, *, positive: bool = False) -> tuple[Array, Array]:
+        """Newest value and its week; the value is nan and the week `_NEVER` where there is none."""
+        self._need(measure)
+        key = ("latest", measure, positive)
+        if key not in self._cache:
+            values = self._now.measures[measure]
+            given = values > 0 if positive else ~np.isnan(values)
+            rows = self._now.take(given)
+            grid = np.full((self._weeks, self.customers), np.nan)
+            week = np.full((self._weeks, self.customers), _NEVER)
+            at = (rows.week - self._first, rows.customer)
+            grid[at], week[at] = rows.measures[measure], rows.week
+            np.maximum.accumulate(week, axis=0, out=week)
+            where = np.maximum(week - self._first, 0)
+            self._cache[key] = (np.take_along_axis(grid, where, axis=0), week)
+            late = self._late.measures[measure]
+            self._cache[(*key, "late")] = late > 0 if positive else ~np.isnan(late)
+        newest, weeks = self._cache[key]
+        given = self._cache[(*key, "late")]
+        value = np.full((len(self.as_ofs), self.customers), np.nan)
+        found = np.full((len(self.as_ofs), self.customers), float(_NEVER))
+        for at, as_of in enumerate(self.as_ofs):
+            row = int(as_of) - before - self._first
+            if row >= 0:
+                row = min(row, self._weeks - 1)
+                found[at] = weeks[row]
+                value[at] = np.where(weeks[row] == _NEVER, np.nan, newest[row])
+            late = self._late_rows(at, None, before) & given
+            if late.any():
+                rows = self._late.take(late)
+                order = np.lexsort((rows.lag, rows.week))  # newest last, so that it wins
+                best = np.full(self.customers, -1)
+                best[rows.customer[order]] = order
+                who = np.flatnonzero(best >= 0)
+                mine = best[who]
+                newer = rows.week[mine] >= found[at, who]
+                who, mine = who[newer], mine[newer]
+                value[at, who] = rows.measures[measure][mine]
+                found[at, who] = rows.week[mine]
+        return value, found
+
+
+class History:
+    """Everything known about some customers on some dates.
+
+    Parameters
+    ----------
+    folded
+        The customers' weeks (already cut to a chunk of customers).
+    as_ofs
+        Week numbers from whose last evening to look back, shape (as_ofs,).
+    known_by
+        Later weeks by whose end a row must be known, shape (as_ofs,); default: `as_ofs`. Used only to
+        tell newly arrived old facts from new behaviour.
+    lists
+        Names fixed at training, such as the most used features.
+    """
+
+    def __init__(
+        self,
+        folded: FoldedWeeks,
+        as_ofs: Any,
+        known_by: Any = None,
+        lists: dict[str, tuple[str, ...]] | None = None,
+    ) -> None:
+        self.as_ofs = np.asarray(as_ofs, dtype=np.int64)
+        self.known_by = self.as_ofs if known_by is None else np.asarray(known_by, dtype=np.int64)
+        assert np.all(self.known_by >= self.as_ofs), "known_by lies before as_of"
+        self._folded = folded.known_by(int(self.known_by.max()))
+        self.customers = len(folded.customers)
+        self.lists = folded.lists if lists is None else lists
+        self._panels: dict[str, Panel] = {}
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(as_ofs, customers): the shape of every answer."""
+        return len(self.as_ofs), self.customers
+
+    def has(self, panel: str) -> bool:
+        """Say whether the company brought this panel."""
+        return panel in self._folded.panels
+
+    def panel(self, name: str) -> Panel:
+        """Return a panel by name; raises `Missing` where the company did not bring it."""
+        if name not in self._folded.panels:
+            raise Missing(name)
+        if name not in self._panels:
+            self._panels[name] = Panel(
+                self._folded.panels[name],
+                self.customers,
+                self.as_ofs,
+                self.known_by,
+                self.start_week,
+            )
+        return self._panels[name]
+
+    @property
+    def usage(self) -> Panel:
+        """Events, quantities, days, features, users."""
+        return self.panel("usage")
+
+    @property
+    def interactions(self) -> Panel:
+        """Contacts, cases, repeats, switches, waiting."""
+        return self.panel("interactions")
+
+    @property
+    def surveys(self) -> Panel:
+        """Questions sent and answers given."""
+        return self.panel("surveys")
+
+    @property
+    def subscriptions(self) -> Panel:
+        """Paid service, price, changes."""
+        return self.panel("subscriptions")
+
+    @property
+    def payments(self) -> Panel:
+        """Orders, money in and out."""
+        return self.panel("payments")
+
+    @property
+    def referrals(self) -> Panel:
+        """Referrals made."""
+        return self.panel("referrals")
+
+    @property
+    def departures(self) -> Panel:
+        """Leaving and coming back."""
+        return self.panel("departures")
+
+    @property
+    def as_of_day(self) -> Array:
+        """Last day of each as_of week in days since 1970-01-01, shape (as_ofs, 1)."""
+        days = [self._folded.calendar.last_day_number(int(week)) for week in self.as_ofs]
+        return np.array(days, dtype=np.float64)[:, None]
+
+    @cached_property
+    def start_day(self) -> Array:
+        """Day of signing up, else of the first thing known, in days since 1970-01-01."""
+        given = np.broadcast_to(self._folded.start_day, self.shape)
+        if not np.isnan(given).any():
+            return given
+        first = np.full(self.shape, np.inf)
+        for rows in self._folded.panels.values():
+            if "first_day" in rows.measures:
+                seen = Panel(rows, self.customers, self.as_ofs, self.known_by)
+                first = np.fmin(first, seen.earliest("first_day"))
+        return np.where(np.isnan(given), np.where(np.isinf(first), np.nan, first), given)
+
+    @cached_property
+    def start_week(self) -> Array:
+        """Week of `start_day`; nan where nothing is known yet."""
+        return np.floor((self.start_day - self._folded.calendar.anchor) / 7.0)
+
+    @property
+    def tenure_weeks(self) -> Array:
+        """Weeks since the customer was first there; nan before."""
+        weeks = (self.as_of_day - self.start_day) / 7.0
+        return np.where(weeks >= 0, weeks, np.nan)
+
+    def categories(self, panel: str, measure: str) -> tuple[str, ...]:
+        """Return the texts behind the codes of a categorical measure, or nothing for a number."""
+        return self._folded.categories.get(f"{panel}.{measure}", ())
+
+    def texts(self, panel: str, measure: str) -> NDArray[Any]:
+        """Return the newest text of a categorical measure, None where there is none."""
+        codes = self.panel(panel).latest(measure)
+        names = np.array([*self.categories(panel, measure), None], dtype=object)
+        return names[np.where(np.isnan(codes), len(names) - 1, codes).astype(np.int64)]
+
+    def attribute_names(self) -> tuple[str, ...]:
+        """Name the customers' attributes that are known with their history or never change."""
+        rows = self._folded.panels.get("attributes")
+        return (*self._folded.constants, *(rows.measures if rows else ()))
+
+    def attribute(self, name: str) -> NDArray[Any]:
+        """Return one attribute: floats, or texts with None where it is not known."""
+        if name in self._folded.constants:
+            values = self._folded.constants[name]
+            return np.broadcast_to(values, self.shape)
+        if self.categories("attributes", name):
+            return self.texts("attributes", name)
+        return self.panel("attributes").latest(name)
+
+
+def balance(now: Array, before: Array) -> Array:
+    """Compare two amounts: (now - before) / (|now| + |before|), nan when both are zero.
+
+    Examples
+    --------
+    >>> balance(np.array([5.0]), np.array([14.0])).round(3)
+    array([-0.474])
+    """
+    size = np.abs(now) + np.abs(before)
+    return np.divide(now - before, size, out=np.full(size.shape, np.nan), where=size > 0)
+
+
+def _cumulated(grid: Array) -> Array:
+    out = np.zeros((grid.shape[0] + 1, grid.shape[1]))
+    np.cumsum(grid, axis=0, out=out[1:])
+    return out
+
+
+def _word_of(name: str, measure: str) -> bool:
+    head, _, tail = name.rpartition("_")
+    return head == measure and tail.isdigit()
+
+
+def _merge_bits(customer: Any, week: Any, masks: Any) -> tuple[Any, Any, Any]:
+    """OR the masks of the same customer and week, so that late days are counted once."""
+    order = np.lexsort((week, customer))
+    customer, week, masks = customer[order], week[order], masks[order]
+    new = np.flatnonzero(np.diff(customer, prepend=-1) | np.diff(week, prepend=_NEVER))
+    return customer[new], week[new], np.bitwise_or.reduceat(masks, new)

@@ -1,0 +1,135 @@
+"""Folded rows in memory: one row per customer, week and lag, and cuts of them by customer or time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retain.weeks.calendar import Calendar
+
+__all__ = ["FoldedWeeks", "PanelRows"]
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class PanelRows:
+    """The folded rows of one panel, ordered by customer, week, lag.
+
+    Parameters
+    ----------
+    customer
+        Position of the customer in `FoldedWeeks.customers`, shape (rows,).
+    week
+        Week in which the facts happened, shape (rows,).
+    lag
+        Weeks between happening and being known, 0 or more, shape (rows,).
+    measures
+        Measure name to values of shape (rows,); null is nan, bit masks are int64.
+    ops
+        Measure name to how it combines: sum, max, min, last or bits.
+    """
+
+    customer: Ints
+    week: Ints
+    lag: Ints
+    measures: dict[str, NDArray[Any]]
+    ops: dict[str, str]
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.week)
+
+    def take(self, keep: Any) -> PanelRows:
+        """Keep the rows that `keep` (mask, slice or positions) selects."""
+        return replace(
+            self,
+            customer=self.customer[keep],
+            week=self.week[keep],
+            lag=self.lag[keep],
+            measures={name: values[keep] for name, values in self.measures.items()},
+        )
+
+
+@dataclass(frozen=True)
+class FoldedWeeks:
+    """Everything a company knows, one row per customer per week (and lag).
+
+    Parameters
+    ----------
+    calendar
+        How days became weeks.
+    customers
+        Customer ids as text, ascending, shape (customers,).
+    panels
+        Panel name (usage, interactions, surveys, ...) to its rows.
+    last_week
+        Newest week that anything here may speak of.
+    start_day
+        Day of signing up in days since 1970-01-01, nan where it must be derived from behaviour.
+    texts
+        Comments: aligned with `panels["comments"]` rows, shape (rows,).
+    categories
+        ``panel.measure`` to the texts behind its codes, for categorical `last` measures.
+    constants
+        Attribute that never changes to its value per customer, text or number, shape (customers,).
+    lists
+        Names fixed at training: for example ``{"top_features": ("export", "search")}``.
+    """
+
+    calendar: Calendar
+    customers: NDArray[Any]
+    panels: dict[str, PanelRows]
+    last_week: int
+    start_day: NDArray[np.float64]
+    texts: NDArray[Any] | None = None
+    categories: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    constants: dict[str, NDArray[Any]] = field(default_factory=dict)
+    lists: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def known_by(self, week: int) -> FoldedWeeks:
+        """Forget everything that became known after `week`."""
+        panels, texts = {}, self.texts
+        for name, rows in self.panels.items():
+            keep = rows.week + rows.lag <= week
+            panels[name] = rows.take(keep)
+            if name == "comments" and texts is not None:
+                texts = texts[keep]
+        last = min(self.last_week, week)
+        return replace(self, panels=panels, texts=texts, last_week=last)
+
+    def without(self, names: tuple[str, ...]) -> FoldedWeeks:
+        """Leave out whole panels, as if their tables had never been brought."""
+        kept = {name: rows for name, rows in self.panels.items() if name not in names}
+        return replace(self, panels=kept, texts=None if "comments" in names else self.texts)
+
+    def of_customers(self, first: int, last: int) -> FoldedWeeks:
+        """Cut out the customers at positions `first` to `last` (exclusive)."""
+        panels, texts = {}, self.texts
+        for name, rows in self.panels.items():
+            span = slice(*np.searchsorted(rows.customer, [first, last]))
+            cut = rows.take(span)
+            panels[name] = replace(cut, customer=cut.customer - first)
+            if name == "comments" and texts is not None:
+                texts = texts[span]
+        return replace(
+            self,
+            customers=self.customers[first:last],
+            panels=panels,
+            texts=texts,
+            start_day=self.start_day[first:last],
+            constants={name: values[first:last] for name, values in self.constants.items()},
+        )
+
+    def with_panel(self, name: str, rows: PanelRows) -> FoldedWeeks:
+        """Add or replace one panel."""
+        return replace(self, panels={**self.panels, name: rows})
+
+    @property
+    def first_week(self) -> int:
+        """Oldest week that any panel speaks of; `last_week` when all are empty."""
+        weeks = [int(rows.week.min()) for rows in self.panels.values() if len(rows)]
+        return min(weeks, default=self.last_week)
