@@ -1,0 +1,23 @@
+"""A company's tables: what they must hold, how they are read and checked, what is set aside.
+
+`read_tables` is the one way in; `Tables` is what everything above relies on.
+"""
+
+from retain.tables.mapping import Counts, Finding, Mapping
+from retain.tables.reading import read_tables
+from retain.tables.result import Tables, write_quarantine
+from retain.tables.spec import BEHAVIOUR, SPECS, TABLES, ColumnSpec, TableSpec
+
+__all__ = [
+    "BEHAVIOUR",
+    "SPECS",
+    "TABLES",
+    "ColumnSpec",
+    "Counts",
+    "Finding",
+    "Mapping",
+    "TableSpec",
+    "Tables",
+    "read_tables",
+    "write_quarantine",
+]

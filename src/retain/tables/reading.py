@@ -1,0 +1,525 @@
+"""The order of reading: cast every source, find the export day, judge each row, keep the account."""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+import tempfile
+from collections.abc import Mapping as AnyMapping
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import duckdb
+
+from retain.errors import TableError, some
+from retain.tables.contradictions import contradictions
+from retain.tables.dates import newest_day
+from retain.tables.mapping import SEVERITIES, Counts, Finding, Mapping
+from retain.tables.remarks import remarks
+from retain.tables.result import Tables
+from retain.tables.sources import explain
+from retain.tables.spec import BEHAVIOUR, SCALES, SPECS
+from retain.tables.sql import open_work, quoted, rows_of, word
+from retain.tables.staging import Staged, stage
+
+__all__ = ["read_tables"]
+
+FIRST_DAY = "1971-01-01"
+
+
+def read_tables(
+    mappings: AnyMapping[str, Mapping],
+    *,
+    timezone: str,
+    currency: str | None,
+    data_until: date | None = None,
+    work_folder: Path | None = None,
+    today: date | None = None,
+) -> Tables:
+    """Read a company's tables, set aside what cannot be used, and report on all of it.
+
+    Parameters
+    ----------
+    mappings
+        Table name: where it is and what its columns are called.
+    timezone
+        The zone whose days count. Stamps without a zone are local to it, others are converted.
+    currency
+        The one currency of all amounts; None takes the one found in payments.
+    data_until
+        Last day to read, as if on its evening; None finds it (see `newest_day`).
+    work_folder
+        Folder for temporary files, removed on close; None uses the system's.
+    today
+        The present day, for dates that cannot have happened yet; None asks the clock.
+
+    Returns
+    -------
+    Tables
+        For each table, rows in = used + set aside.
+
+    Raises
+    ------
+    TableError
+        When a source cannot be read, a column is missing or can never fit, currencies are mixed,
+        or no behaviour is left.
+    """
+    for name in mappings:
+        if name not in SPECS:
+            near = difflib.get_close_matches(name, SPECS, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are: {some(SPECS, 10)}"
+            raise TableError(f"{name!r} is not a table of ours; {hint}")
+    if not any(name in mappings for name in BEHAVIOUR):
+        raise TableError(
+            f"no behaviour table is given; found {some(mappings)}, expected one of "
+            f"{', '.join(BEHAVIOUR)}"
+        )
+    if work_folder is not None:
+        Path(work_folder).mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="tables-", dir=work_folder))
+    con = open_work(folder, timezone)
+    try:
+        return _read(con, folder, dict(mappings), timezone, currency, data_until, today)
+    except BaseException:
+        con.close()
+        import shutil
+
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _read(
+    con: Any,
+    folder: Path,
+    mappings: dict[str, Mapping],
+    timezone: str,
+    currency: str | None,
+    data_until: date | None,
+    today: date | None,
+) -> Tables:
+    con.execute(
+        "CREATE TABLE quarantine (table_name VARCHAR, reason VARCHAR, row_number BIGINT, "
+        "row_json VARCHAR)"
+    )
+    staged = {
+        name: stage(con, name, mappings[name], timezone) for name in SPECS if name in mappings
+    }
+    currency = _one_currency(con, staged.get("payments"), currency)
+    here = today or dt.datetime.now(ZoneInfo(timezone)).date()
+    reach, until, how = _reach(con, staged, data_until, here)
+    judge = _Judge(con, reach, until)
+    counts: dict[str, Counts] = {}
+    is_derived = "customers" not in staged
+    if not is_derived:
+        counts["customers"] = judge.settle(staged["customers"])
+    else:
+        _derive_customers(con, staged, reach, until)
+        (known,) = rows_of(con, "SELECT count(*) FROM customers")[0]
+        counts["customers"] = Counts(known, known, {})
+    for name, table in staged.items():
+        if name != "customers":
+            counts[name] = judge.settle(table)
+    if not is_derived:
+        _fill_first_seen(con, staged)
+    columns = {
+        name: tuple(c for c in table.kept if c in SPECS[name].names and c not in table.attributes)
+        for name, table in staged.items()
+    }
+    given = columns.get("customers", ("customer_id",))
+    columns["customers"] = tuple(dict.fromkeys((*given, "signed_up_at")))
+    columns = {name: columns[name] for name in SPECS if name in columns}
+    newest = _newest(con, columns)
+    people = staged.get("customers")
+    surveys = staged.get("surveys")
+    tables = Tables(
+        con=con,
+        columns=columns,
+        attributes=dict(people.attributes) if people else {},
+        constant=tuple(people.mapping.constant) if people else (),
+        measures={n: t.mapping.measures for n, t in staged.items() if t.mapping.measures},
+        counts={name: counts[name] for name in SPECS if name in counts},
+        findings=(),
+        data_until=until,
+        newest=newest,
+        fingerprints={name: _fingerprint(con, name) for name in columns},
+        timezone=timezone,
+        currency=currency,
+        folder=folder,
+        is_derived=is_derived,
+        ces_high_means=surveys.mapping.ces_high_means if surveys else "easy",
+        scales={**SCALES, **(surveys.mapping.scales if surveys else {})},
+    )
+    findings = [*how, *remarks(tables, staged, judge.later), *contradictions(tables)]
+    order = {severity: place for place, severity in enumerate(SEVERITIES)}
+    place = {name: number for number, name in enumerate(SPECS)}
+    findings.sort(key=lambda f: (order[f.severity], place.get(f.table, -1)))
+    tables.findings = tuple(findings)
+    return tables
+
+
+def _one_currency(con: Any, payments: Staged | None, currency: str | None) -> str | None:
+    """Refuse a mix of currencies, or one that is not the configured one."""
+    if payments is None or not payments.has("currency"):
+        return currency
+    found = rows_of(
+        con,
+        f"SELECT upper(currency), count(*) FROM {payments.relation} WHERE currency IS NOT NULL "
+        "GROUP BY 1 ORDER BY 2 DESC, 1",
+    )
+    told = some(f"{name} {count:,}" for name, count in found)
+    if len(found) > 1:
+        raise TableError(
+            f"table 'payments': amounts come in {len(found)} currencies ({told} rows); expected "
+            f"one{f', {currency}' if currency else ''}. Convert them with `query`; they are never "
+            "added up"
+        )
+    if found and currency is not None and found[0][0] != currency:
+        raise TableError(
+            f"table 'payments': amounts are in {told} rows, but the configured currency is "
+            f"{currency}. Set currency: {found[0][0]}, or convert them with `query`"
+        )
+    return found[0][0] if found else currency
+
+
+def _reach(
+    con: Any, staged: dict[str, Staged], asked: date | None, today: date
+) -> tuple[date, date, list[Finding]]:
+    """Find the newest believable day, the last day to read, and what to say about it."""
+    days: list[tuple[date, int]] = []
+    starts: list[tuple[date, int]] = []
+    for name, table in staged.items():
+        for column in table.columns:
+            spec = SPECS[name].column(column)
+            if spec.kind != "instant":
+                continue
+            is_start = (name, column) in (("subscriptions", "started_at"), ("costs", "date"))
+            if not spec.happened and not is_start:
+                continue
+            found = rows_of(
+                con,
+                f"SELECT CAST({quoted(column)} AS DATE), count(*) FROM {table.relation} "
+                f"WHERE _bad IS NULL AND {quoted(column)} >= TIMESTAMP '{FIRST_DAY}' "
+                f"AND {quoted(column)} < TIMESTAMP '9000-01-01' "
+                "GROUP BY 1",
+            )
+            (starts if is_start else days).extend(found)
+    reach = newest_day(days or starts, today)
+    if reach is None:
+        if asked is None:
+            problems = [
+                f"{name}: {count:,} of {total:,} rows {reason or 'are usable'}"
+                for name, table in staged.items()
+                for reason, count, total in rows_of(
+                    con,
+                    "SELECT _bad, count(*), sum(count(*)) OVER () FROM "
+                    f"{table.relation} GROUP BY 1 ORDER BY 2 DESC LIMIT 3",
+                )
+            ]
+            raise TableError(
+                "no table holds a usable row with a date; found "
+                f"{some(problems) if problems else 'only empty tables'}. Check the mapping and "
+                "datetime_format, or export again"
+            )
+        reach = asked
+    until = asked or reach
+    how = []
+    if asked is None:
+        source = (
+            "the newest start of a subscription or cost"
+            if not days
+            else ("the newest recorded_at or event of any source")
+        )
+        how.append(
+            Finding(
+                "",
+                "",
+                "advice",
+                0,
+                f"The data reach to {until}: {source}.",
+                todo="Set data_until when the export was made on another day.",
+            )
+        )
+    elif asked > reach + timedelta(days=13):
+        how.append(
+            Finding(
+                "",
+                "",
+                "warning",
+                (asked - reach).days,
+                f"data_until is {asked}, but the newest row of any source is of {reach}.",
+                todo="Export again, or set data_until to the day of the export.",
+            )
+        )
+    return max(reach, until), until, how
+
+
+class _Judge:
+    """Sets rows aside against the export day and the known customers, and keeps the account."""
+
+    def __init__(self, con: Any, reach: date, until: date) -> None:
+        self.con = con
+        self.reach = f"TIMESTAMP '{reach + timedelta(days=1)}'"
+        self.until = f"TIMESTAMP '{until + timedelta(days=1)}'"
+        self.later: dict[tuple[str, str], int] = {}
+        self.stamps: dict[tuple[str, str], dict[int, int]] = {}
+        self.equal: dict[str, int] = {}
+
+    def settle(self, table: Staged) -> Counts:
+        """Turn ``staged_<table>`` into the table itself; what is set aside goes to quarantine."""
+        name = table.spec.name
+        reason = self._reason(table)
+        if table.is_view:
+            return self._settle_view(table, reason)
+        total = rows_of(self.con, f"SELECT count(*) FROM {table.relation}")[0][0]
+        self.con.execute(
+            f"CREATE TABLE reasons_{name} AS SELECT rowid AS n, {reason} AS reason "
+            f"FROM {table.relation} WHERE ({reason}) IS NOT NULL"
+        )
+        self._repeats(table)
+        aside = self._account(name)
+        if aside:
+            self._keep_aside(table, f"SELECT n, reason FROM reasons_{name}")
+            self.con.execute(
+                f"DELETE FROM {table.relation} WHERE rowid IN (SELECT n FROM reasons_{name})"
+            )
+        for number, (line, text, why) in enumerate(table.rejected):
+            if number == 0:
+                aside["line cannot be read"] = len(table.rejected)
+            self.con.execute(
+                "INSERT INTO quarantine VALUES (?, 'line cannot be read', ?, "
+                "json_object('line', ?, 'problem', ?))",
+                [name, line, text, why],
+            )
+        self.con.execute(f"DROP TABLE reasons_{name}")
+        self._count_oddities(table)
+        self._not_yet(table)
+        helpers = [
+            column
+            for (column,) in rows_of(
+                self.con, f"SELECT column_name FROM (DESCRIBE {table.relation})"
+            )
+            if column not in table.kept
+        ]
+        for column in helpers:
+            self.con.execute(f"ALTER TABLE {table.relation} DROP COLUMN {quoted(column)}")
+        self.con.execute(f"ALTER TABLE {table.relation} RENAME TO {name}")
+        used = rows_of(self.con, f"SELECT count(*) FROM {name}")[0][0]
+        return Counts(total + len(table.rejected), used, aside)
+
+    def _count_oddities(self, table: Staged) -> None:
+        """Count how stamps were written and how many rows equal an earlier one."""
+        name, relation = table.spec.name, table.relation
+        for column in table.columns:
+            kind = table.source.types[table.columns[column]].upper()
+            if table.spec.column(column).kind != "instant":
+                continue
+            if table.writes_stamps_as_text(column):
+                stamp = quoted("_z_" + column)
+                found = rows_of(
+                    self.con,
+                    f"SELECT {stamp}, count(*) FROM {relation} WHERE {quoted(column)} IS NOT NULL "
+                    "GROUP BY 1 ORDER BY 1",
+                )
+                self.stamps[name, column] = {int(how): count for how, count in found}
+            else:
+                there = rows_of(self.con, f"SELECT count({quoted(column)}) FROM {relation}")[0][0]
+                how = 3 if kind == "DATE" else 2 if "ZONE" in kind or kind.endswith("TZ") else 1
+                self.stamps[name, column] = {how: there} if there else {}
+        if not table.has_id and name != "customers":
+            self.equal[name] = rows_of(
+                self.con, f"SELECT count(*) - count(DISTINCT _hash) FROM {relation}"
+            )[0][0]
+
+    def _settle_view(self, table: Staged, reason: str) -> Counts:
+        name = table.spec.name
+        found = rows_of(
+            self.con,
+            f"SELECT {reason} AS reason, count(*) FROM {table.relation} GROUP BY 1 ORDER BY 1",
+        )
+        aside = {told: count for told, count in found if told is not None}
+        used = sum(count for told, count in found if told is None)
+        if aside:
+            self._keep_aside(
+                table,
+                f"SELECT row_number() OVER () - 1 AS n, {reason} AS reason FROM {table.relation}",
+            )
+        self._count_oddities(table)
+        kept = ", ".join(quoted(column) for column in table.kept)
+        self.con.execute(
+            f"CREATE VIEW {name} AS SELECT {kept} FROM {table.relation} WHERE ({reason}) IS NULL"
+        )
+        return Counts(used + sum(aside.values()), used, aside)
+
+    def _reason(self, table: Staged) -> str:
+        """Write why a row is set aside, or null."""
+        spec = table.spec
+        told = [("_bad", "_bad IS NOT NULL")]
+        for column in table.columns:
+            one = spec.column(column)
+            if one.kind != "instant":
+                continue
+            is_main = column in (spec.time, "signed_up_at") or (
+                spec.name == "surveys" and column == "sent_at"
+            )
+            if one.happened:
+                limit = self.until if is_main or column == "recorded_at" else self.reach
+                if spec.name == "surveys" and column == "answered_at" and table.has("sent_at"):
+                    limit = self.reach
+                why = (
+                    "recorded after the export"
+                    if column == "recorded_at"
+                    else ("dated after the export")
+                )
+                told.append((word(why), f"{quoted(column)} >= {limit}"))
+            if column == spec.time and spec.name != "customers":
+                told.append(
+                    (word("dated before 1971"), f"{quoted(column)} < TIMESTAMP '{FIRST_DAY}'")
+                )
+        if spec.name != "customers" and spec.customer is not None:
+            who = quoted(spec.customer)
+            told.append(
+                (
+                    word("unknown customer"),
+                    f"{who} NOT IN (SELECT customer_id FROM customers)",
+                )
+            )
+        elif spec.name == "costs" and table.has("customer_id"):
+            told.append(
+                (
+                    word("unknown customer"),
+                    "customer_id IS NOT NULL AND customer_id NOT IN "
+                    "(SELECT customer_id FROM customers)",
+                )
+            )
+        return "CASE " + " ".join(f"WHEN {sql} THEN {why}" for why, sql in told) + " END"
+
+    def _repeats(self, table: Staged) -> None:
+        """Set aside repeated ids, repeated customers and, when asked to, equal rows."""
+        spec = table.spec
+        if spec.name == "customers":
+            has_history = table.has("valid_from") or table.has("recorded_at")
+            moments = [c for c in ("valid_from", "recorded_at") if table.has(c)]
+            keys = ["customer_id", *(moments if has_history else [])]
+            why = "repeated customer_id" + (" at one moment" if has_history else "")
+        elif table.has_id:
+            keys, why = [str(spec.id_column)], f"repeated {spec.id_column}"
+        elif table.mapping.drop_equal_rows:
+            keys, why = ["_hash", *table.kept], "equal to an earlier row"
+        else:
+            return
+        key = ", ".join(quoted(one) for one in keys)
+        there = f"AND {quoted(keys[0])} IS NOT NULL" if table.has_id else ""
+        self.con.execute(
+            f"INSERT INTO reasons_{spec.name} SELECT n, {word(why)} FROM (SELECT rowid AS n, "
+            f"row_number() OVER (PARTITION BY {key} ORDER BY rowid) AS place FROM {table.relation} "
+            f"WHERE rowid NOT IN (SELECT n FROM reasons_{spec.name}) {there}) WHERE place > 1"
+        )
+
+    def _account(self, name: str) -> dict[str, int]:
+        return dict(
+            rows_of(
+                self.con,
+                f"SELECT reason, count(*) FROM reasons_{name} GROUP BY 1 ORDER BY 2 DESC, 1",
+            )
+        )
+
+    def _keep_aside(self, table: Staged, reasons: str) -> None:
+        """Copy the rows set aside, as they came, to quarantine."""
+        try:
+            self.con.execute(
+                f"INSERT INTO quarantine SELECT {word(table.spec.name)}, r.reason, r.n + 1, "
+                "CAST(to_json(w.s) AS VARCHAR) FROM "
+                f"(SELECT row_number() OVER () - 1 AS n, s FROM {quoted(table.source.view)} s) w "
+                f"JOIN (SELECT n, reason FROM ({reasons}) WHERE reason IS NOT NULL) r ON w.n = r.n "
+                "ORDER BY r.n"
+            )
+        except duckdb.Error as problem:
+            raise TableError(
+                f"table {table.spec.name!r}: {table.source.origin} could be read once but not again: "
+                f"{explain(problem)}"
+            ) from None
+
+    def _not_yet(self, table: Staged) -> None:
+        """Forget what happened after the last day to read, such as a later answer or resolution."""
+        spec = table.spec
+        for column in table.columns:
+            one = spec.column(column)
+            if one.kind != "instant" or not one.happened:
+                continue
+            where = f"{quoted(column)} >= {self.until}"
+            count = rows_of(self.con, f"SELECT count(*) FROM {table.relation} WHERE {where}")[0][0]
+            if count:
+                also = [c for c in ("score", "comment") if column == "answered_at" and table.has(c)]
+                sets = ", ".join(f"{quoted(c)} = NULL" for c in (column, *also))
+                self.con.execute(f"UPDATE {table.relation} SET {sets} WHERE {where}")
+                self.later[(spec.name, column)] = count
+
+
+def _derive_customers(con: Any, staged: dict[str, Staged], reach: date, until: date) -> None:
+    """Make customers from the behaviour tables: first seen is signed up."""
+    end = f"TIMESTAMP '{until + timedelta(days=1)}'"
+    parts = [
+        f"SELECT {table.spec.customer} AS customer_id, {table.spec.time} AS seen_at "
+        f"FROM {table.relation} WHERE _bad IS NULL AND {table.spec.time} < {end} "
+        f"AND {table.spec.time} >= TIMESTAMP '{FIRST_DAY}'"
+        for name, table in staged.items()
+        if name in BEHAVIOUR
+    ]
+    con.execute(
+        "CREATE TABLE customers AS SELECT customer_id, min(seen_at) AS signed_up_at FROM "
+        f"({' UNION ALL '.join(parts)}) GROUP BY 1 ORDER BY 1"
+    )
+
+
+def _fill_first_seen(con: Any, staged: dict[str, Staged]) -> None:
+    """Give customers without signed_up_at the day of their first behaviour."""
+    if not staged["customers"].has("signed_up_at"):
+        con.execute("ALTER TABLE customers ADD COLUMN signed_up_at TIMESTAMP")
+    parts = " UNION ALL ".join(
+        f"SELECT customer_id, {SPECS[name].time} AS seen_at FROM {name}"
+        for name in BEHAVIOUR
+        if name in staged
+    )
+    con.execute(
+        "UPDATE customers SET signed_up_at = seen.first_at FROM (SELECT customer_id, min(seen_at) AS first_at "
+        f"FROM ({parts}) GROUP BY 1) seen WHERE customers.customer_id = seen.customer_id "
+        "AND customers.signed_up_at IS NULL"
+    )
+
+
+def _newest(con: Any, columns: dict[str, tuple[str, ...]]) -> dict[str, date]:
+    """Find the day of each table's newest event or recorded_at."""
+    newest = {}
+    for name, present in columns.items():
+        moments = [
+            one.name
+            for one in SPECS[name].columns
+            if one.kind == "instant"
+            and one.name in present
+            and (one.happened or one.name == SPECS[name].time)
+        ]
+        if not moments:
+            continue
+        asked = ", ".join(f"max({quoted(moment)})" for moment in moments)
+        days = f"CAST(greatest({asked}) AS DATE)" if len(moments) > 1 else f"CAST({asked} AS DATE)"
+        (day,) = rows_of(con, f"SELECT {days} FROM {name}")[0]
+        if day is not None:
+            newest[name] = day
+    return newest
+
+
+def _fingerprint(con: Any, name: str) -> str:
+    """Hash a table's rows, whatever their order: 16 hexadecimal digits."""
+    listed = [
+        quoted(column)
+        for (column,) in rows_of(con, f"SELECT column_name FROM (DESCRIBE {name})")
+        if not column.startswith("_")
+    ]
+    total, count = rows_of(
+        con,
+        f"SELECT CAST(coalesce(sum(CAST(hash({', '.join(listed)}) AS HUGEINT)), 0) AS VARCHAR), "
+        f"count(*) FROM {name}",
+    )[0]
+    return f"{(int(total) + count * 0x9E3779B97F4A7C15) % 2**64:016x}"

@@ -1,0 +1,288 @@
+"""How files, folders, databases and frames become one relation to read from."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+
+from retain.errors import TableError, some
+from retain.tables.mapping import Mapping
+from retain.tables.sql import quoted, rows_of, word
+
+__all__ = ["Source", "explain", "open_source"]
+
+PARQUET = (".parquet", ".pq", ".parq")
+CSV = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".txt", ".txt.gz")
+DATABASES = (".duckdb", ".ddb", ".db")
+BLANK = " \t\r\n\u00a0\u2003\ufeff"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A relation in the work database that gives the rows of one table as they came.
+
+    Attributes
+    ----------
+    view
+        Its name in the work database.
+    types
+        Its columns, in their order, and the type of each.
+    origin
+        Where it came from, for messages.
+    rescans_well
+        Whether reading it again costs little and gives the same rows: Parquet files.
+    has_text_files
+        Whether lines may have been refused while reading.
+    """
+
+    view: str
+    types: dict[str, str]
+    origin: str
+    rescans_well: bool
+    has_text_files: bool
+
+    def find(self, name: str) -> str | None:
+        """Find a column by its name, whatever its case."""
+        if name in self.types:
+            return name
+        alike = [column for column in self.types if column.lower() == name.lower()]
+        return alike[0] if len(alike) == 1 else None
+
+
+def open_source(con: Any, table: str, mapping: Mapping) -> Source:
+    """Make one table's source readable as the view ``source_<table>``.
+
+    Raises
+    ------
+    TableError
+        When a file is missing, unreadable or of an unknown kind, a folder holds no files, or a
+        query is not one SELECT over its sources.
+    """
+    view = f"source_{table}"
+    if mapping.query is not None:
+        text = _run_query(con, table, mapping, view)
+        rescans = False
+    else:
+        text, rescans = _make_view(con, table, view, mapping.source)
+    types = _types(con, table, view, mapping.origin)
+    if not types:
+        raise TableError(f"table {table!r}: {mapping.origin} has no columns")
+    return Source(view, types, mapping.origin, rescans, text)
+
+
+def explain(problem: Exception) -> str:
+    """Give the first telling line of a database error."""
+    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
+    return " ".join(lines[:2])[:300] if lines else type(problem).__name__
+
+
+def _make_view(con: Any, table: str, view: str, source: Any) -> tuple[bool, bool]:
+    """Create a view over one source or a list of them; tell (has text files, rescans well)."""
+    many = list(source) if isinstance(source, list | tuple) else [source]
+    if not many:
+        raise TableError(f"table {table!r}: the list of sources is empty; name at least one file")
+    parts, text, rescans = [], False, True
+    for number, one in enumerate(many):
+        sql, is_text, is_cheap = _relation(con, table, f"{view}_{number}", one)
+        parts.append(sql)
+        text, rescans = text or is_text, rescans and is_cheap
+    body = " UNION ALL BY NAME ".join(f"SELECT * FROM {part}" for part in parts)
+    try:
+        con.execute(f"CREATE VIEW {quoted(view)} AS {body}")
+    except duckdb.Error as problem:
+        raise TableError(_unreadable(table, source, problem)) from None
+    return text, rescans
+
+
+def _relation(con: Any, table: str, name: str, source: Any) -> tuple[str, bool, bool]:
+    """Write what to select FROM for one source; tell (text file, rescans well)."""
+    if isinstance(source, pd.DataFrame):
+        con.register(name, _plain_frame(table, source))
+        return quoted(name), False, False
+    if not isinstance(source, str | Path):
+        raise TableError(
+            f"table {table!r}: a source should be a path or a pandas DataFrame, found "
+            f"{type(source).__name__}"
+        )
+    path, mark, inner = str(source).partition("::")
+    if mark or path.lower().endswith(DATABASES):
+        return _database_table(con, table, name, path, inner), False, False
+    files = _files(table, path)
+    kinds = {"parquet" if str(file).lower().endswith(PARQUET) else "csv" for file in files}
+    if len(kinds) > 1:
+        raise TableError(
+            f"table {table!r}: {path} mixes Parquet and CSV files; name one kind, as in *.parquet"
+        )
+    empty = [file for file in files if file.stat().st_size == 0]
+    if empty:
+        raise TableError(
+            f"table {table!r}: {some(empty)} holds nothing (0 bytes). Export it again, or name the "
+            "files to read"
+        )
+    listed = "[" + ", ".join(word(str(file)) for file in files) + "]"
+    if kinds == {"parquet"}:
+        return f"read_parquet({listed}, union_by_name = true)", False, True
+    return (
+        f"read_csv({listed}, all_varchar = true, header = true, quote = '\"', escape = '\"', "
+        "union_by_name = true, store_rejects = true)",
+        True,
+        False,
+    )
+
+
+def _files(table: str, path: str) -> list[Path]:
+    """The files behind a path, glob or folder, in a stable order."""
+    place = Path(path).expanduser()
+    if place.is_dir():
+        inside = [file for file in sorted(place.rglob("*")) if file.is_file()]
+        for kind in (PARQUET, CSV):
+            files = [file for file in inside if file.name.lower().endswith(kind)]
+            if files:
+                return files
+        raise TableError(
+            f"table {table!r}: folder {place} holds no Parquet or CSV files; found "
+            f"{some(file.name for file in inside)}"
+        )
+    if any(sign in path for sign in "*?["):
+        stem = Path(
+            *[part for part in place.parts if not any(s in part for s in "*?[")][:1] or ["."]
+        )
+        for part in place.parts[1:]:
+            if any(sign in part for sign in "*?["):
+                break
+            stem = stem / part
+        rest = str(place.relative_to(stem)) if str(stem) != "." else str(place)
+        files = (
+            [file for file in sorted(stem.glob(rest)) if file.is_file()] if stem.is_dir() else []
+        )
+        if not files:
+            raise TableError(
+                f"table {table!r}: no file matches {path}; check the folder and the pattern "
+                "(paths are relative to the configuration file)"
+            )
+        return files
+    if not place.is_file():
+        beside = (
+            sorted(file.name for file in place.parent.iterdir()) if place.parent.is_dir() else []
+        )
+        near = difflib.get_close_matches(place.name, beside, 1)
+        hint = f"did you mean {near[0]}?" if near else f"that folder holds: {some(beside)}"
+        if not place.parent.is_dir():
+            hint = f"there is no folder {place.parent} either"
+        raise TableError(
+            f"table {table!r}: file {place} is missing; {hint} "
+            "(paths are relative to the configuration file)"
+        )
+    if not place.name.lower().endswith((*PARQUET, *CSV)):
+        raise TableError(
+            f"table {table!r}: {place.name} is of an unknown kind; expected Parquet "
+            f"({', '.join(PARQUET)}), CSV ({', '.join(CSV)}) or file.duckdb::table"
+        )
+    return [place]
+
+
+def _database_table(con: Any, table: str, name: str, path: str, inner: str) -> str:
+    """Attach a DuckDB file read-only and name the table in it."""
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise TableError(f"table {table!r}: database {file} is missing")
+    alias = quoted(f"{name}_db")
+    try:
+        con.execute(f"ATTACH {word(str(file))} AS {alias} (READ_ONLY)")
+        found = rows_of(
+            con,
+            "SELECT table_schema, table_name FROM information_schema.tables "
+            f"WHERE table_catalog = {word(f'{name}_db')} ORDER BY 1, 2",
+        )
+    except duckdb.Error as problem:
+        raise TableError(
+            f"table {table!r}: {file} cannot be opened as a DuckDB database: {explain(problem)}"
+        ) from None
+    known = {f"{schema}.{one}": (schema, one) for schema, one in found}
+    key = inner if inner in known else f"main.{inner}"
+    if key not in known:
+        near = difflib.get_close_matches(inner, [one for _, one in found], 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise TableError(
+            f"table {table!r}: {file.name} has no table {inner!r}{hint} It holds: {some(known)}. "
+            "Write file.duckdb::table"
+        )
+    schema, one = known[key]
+    return f"{alias}.{quoted(schema)}.{quoted(one)}"
+
+
+def _run_query(con: Any, table: str, mapping: Mapping, view: str) -> bool:
+    """Run one SELECT over named sources into a table; tell whether text files were read."""
+    assert mapping.query is not None
+    if not mapping.sources:
+        raise TableError(f"table {table!r}: `query` needs `sources`, the names it reads")
+    try:
+        statements = con.extract_statements(mapping.query)
+        kinds = [str(one.type).rsplit(".", 1)[-1] for one in statements]
+    except duckdb.Error as problem:
+        raise TableError(f"table {table!r}: the query is not SQL: {explain(problem)}") from None
+    if kinds not in (["SELECT"], ["SELECT_STATEMENT"]):
+        raise TableError(
+            f"table {table!r}: `query` should be one SELECT, found {some(kinds)}; nothing else is run"
+        )
+    schema = quoted(f"query_{table}")
+    con.execute(f"CREATE SCHEMA {schema}")
+    text = False
+    for number, (name, source) in enumerate(mapping.sources.items()):
+        inner = f"{view}_q{number}"
+        is_text, _ = _make_view(con, table, inner, source)
+        text = text or is_text
+        con.execute(f"CREATE VIEW {schema}.{quoted(name)} AS SELECT * FROM main.{quoted(inner)}")
+    try:
+        con.execute(f"SET search_path = {word(f'query_{table},main')}")
+        con.execute(f"CREATE TABLE main.{quoted(view)} AS {mapping.query.rstrip().rstrip(';')}")
+    except duckdb.Error as problem:
+        raise TableError(
+            f"table {table!r}: the query over {some(mapping.sources)} cannot be run: "
+            f"{explain(problem)}"
+        ) from None
+    finally:
+        con.execute("SET search_path = 'main'")
+    return text
+
+
+def _types(con: Any, table: str, view: str, origin: str) -> dict[str, str]:
+    try:
+        found = rows_of(
+            con, f"SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM {quoted(view)})"
+        )
+    except duckdb.Error as problem:
+        raise TableError(_unreadable(table, origin, problem)) from None
+    return {str(name): str(kind).strip('"') for name, kind in found}
+
+
+def _unreadable(table: str, source: Any, problem: Exception) -> str:
+    told = explain(problem)
+    hint = "Export it again: it may be cut off or of another format than its name says"
+    if "unicode" in told.lower() or "utf-8" in told.lower():
+        hint = "It is not UTF-8 text: save it as UTF-8"
+    elif "binder" in told.lower() or "type" in told.lower():
+        hint = "Check that all its files have the same columns and types"
+    named = source if isinstance(source, str | Path) else "the source"
+    return f"table {table!r}: {named} cannot be read: {told}. {hint}"
+
+
+def _plain_frame(table: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame that the database reads faithfully: text names, mixed columns as text."""
+    repeated = [str(name) for name in frame.columns[frame.columns.duplicated()]]
+    if repeated:
+        raise TableError(f"table {table!r}: the frame has {some(repeated)} twice; rename one")
+    plain = {}
+    for name in frame.columns:
+        column = frame[name]
+        if column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) != "string":
+            column = column.map(str, na_action="ignore").astype("str")
+        elif isinstance(column.dtype, pd.CategoricalDtype):
+            column = column.astype(column.cat.categories.dtype)
+        plain[str(name)] = column
+    return pd.DataFrame(plain, index=frame.index).reset_index(drop=True)

@@ -1,0 +1,417 @@
+"""One source cast into our columns, each row with the first thing that is wrong with it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from retain.errors import TableError, some
+from retain.tables.casting import NOTHING, Cast, cast_of, is_number_type, text_of
+from retain.tables.mapping import Mapping
+from retain.tables.sources import Source, explain, open_source
+from retain.tables.spec import SCALES, SPECS, TableSpec
+from retain.tables.sql import quoted, rows_of, word
+
+__all__ = ["Staged", "stage"]
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A table whose rows are cast but not yet judged against the other tables.
+
+    Attributes
+    ----------
+    relation
+        Its name in the work database; columns: ours, attributes, measures, ``_bad`` (the first
+        reason to set the row aside, or null), ``_z_<instant>`` (how the stamp was written) and
+        ``_hash`` (of the whole source row, where there is no id).
+    columns
+        Column of ours: the source's column.
+    attributes
+        Attribute: ``"number"`` or ``"text"``.
+    is_view
+        Whether rows are cast anew at each reading, so that a large log is never copied.
+    rejected
+        Lines of a text file that hold too many or too few fields: (line number, line).
+    """
+
+    spec: TableSpec
+    mapping: Mapping
+    source: Source
+    relation: str
+    columns: dict[str, str]
+    attributes: dict[str, str]
+    is_view: bool
+    rejected: tuple[tuple[int, str, str], ...]
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Every output column: ours, attributes, measures."""
+        own = tuple(self.columns) + (
+            ("date",) if self.spec.name == "costs" and "date" not in self.columns else ()
+        )
+        return tuple(dict.fromkeys((*own, *self.attributes, *self.mapping.measures)))
+
+    def has(self, *names: str) -> bool:
+        """Tell whether all these columns of ours are mapped."""
+        return all(name in self.columns for name in names)
+
+    def writes_stamps_as_text(self, column: str) -> bool:
+        """Tell whether an instant comes as text, so that each stamp may be written differently."""
+        return _is_text(self.source.types[self.columns[column]])
+
+    @property
+    def has_id(self) -> bool:
+        """Whether rows carry an id of their own."""
+        return self.spec.id_column is not None and self.spec.id_column in self.columns
+
+
+def stage(con: Any, table: str, mapping: Mapping, zone: str) -> Staged:
+    """Open a source and cast it into ``staged_<table>``.
+
+    Raises
+    ------
+    TableError
+        When the source cannot be read, a column is missing, or its type can never fit.
+    """
+    spec = SPECS[table]
+    last = _last_scan(con)
+    source = open_source(con, table, mapping)
+    columns = _resolve(spec, mapping, source)
+    extras = _extras(spec, mapping, source, columns)
+    casts = {
+        ours: cast_of(
+            table,
+            spec.column(ours),
+            theirs,
+            source.types[theirs],
+            zone=zone,
+            datetime_format=mapping.datetime_format,
+            words=mapping.values.get(ours),
+        )
+        for ours, theirs in columns.items()
+    }
+    attributes = _attribute_kinds(con, spec, mapping, source, columns, extras)
+    select = _select(spec, mapping, source, columns, casts, attributes, extras)
+    relation = f"staged_{table}"
+    texts = any(
+        spec.column(ours).kind == "instant" and _is_text(source.types[theirs])
+        for ours, theirs in columns.items()
+    )
+    has_id = spec.id_column in columns
+    is_view = table == "usage" and not has_id and source.rescans_well and not texts
+    is_view = is_view and not mapping.drop_equal_rows
+    try:
+        con.execute(f"CREATE {'VIEW' if is_view else 'TABLE'} {relation} AS {select}")
+    except duckdb.Error as problem:
+        raise TableError(
+            f"table {table!r}: {source.origin} cannot be read: {explain(problem)}. Export it again: "
+            "it may be cut off or damaged"
+        ) from None
+    if not is_view:
+        _refuse_epochs(con, spec, mapping, source, columns)
+    return Staged(
+        spec, mapping, source, relation, columns, attributes, is_view, _rejected(con, source, last)
+    )
+
+
+def _resolve(spec: TableSpec, mapping: Mapping, source: Source) -> dict[str, str]:
+    """Find the source's column for each of ours that is mapped."""
+    wanted = dict(mapping.columns)
+    for ours in wanted:
+        if ours not in spec.names:
+            raise TableError(
+                f"table {spec.name!r}: {ours!r} is not a column of ours; "
+                f"{_near(ours, spec.names, 'columns of ours')}. Further columns belong under "
+                "attributes (customers) or measures"
+            )
+    for name in spec.names if not wanted else (*spec.required, *spec.one_of):
+        if name not in wanted and source.find(name) is not None:
+            wanted[name] = name
+    missing = [name for name in spec.required if name not in wanted]
+    if missing:
+        raise TableError(
+            f"table {spec.name!r}: {some(missing)} is required and not mapped. {source.origin} has "
+            f"the columns {some(source.types, 30)}. Add `columns: {{{missing[0]}: its name there}}`"
+        )
+    if spec.one_of and not any(name in wanted for name in spec.one_of):
+        raise TableError(
+            f"table {spec.name!r}: one of {' and '.join(spec.one_of)} is required and neither is "
+            f"mapped. {source.origin} has the columns {some(source.types, 30)}"
+        )
+    return {
+        ours: _find(spec.name, source, wanted[ours], f"for {ours}")
+        for ours in spec.names
+        if ours in wanted
+    }
+
+
+def _extras(
+    spec: TableSpec, mapping: Mapping, source: Source, columns: dict[str, str]
+) -> dict[str, str]:
+    """Find the source's column for each attribute and measure."""
+    if mapping.attributes and spec.name != "customers":
+        raise TableError(
+            f"table {spec.name!r}: attributes belong to customers; use measures for further numbers"
+        )
+    if mapping.measures and spec.name == "customers":
+        raise TableError("table 'customers': measures belong to behaviour; use attributes here")
+    extras = {}
+    for name in (*mapping.attributes, *mapping.measures):
+        theirs = _find(spec.name, source, name, "listed as an attribute or measure")
+        if name in columns and columns[name] != theirs:
+            raise TableError(
+                f"table {spec.name!r}: {name!r} is both a column of ours (from {columns[name]!r}) "
+                "and a further column; rename one with `query`"
+            )
+        if name == spec.customer or name.startswith("_"):
+            raise TableError(f"table {spec.name!r}: {name!r} cannot be an attribute or measure")
+        extras[name] = theirs
+    for name in mapping.constant:
+        if name not in extras and name not in columns:
+            raise TableError(
+                f"table {spec.name!r}: constant names {name!r}, which is neither an attribute nor "
+                f"mapped; {_near(name, (*extras, *columns), 'there are')}"
+            )
+    for name in mapping.values:
+        if name not in columns and name not in extras:
+            raise TableError(
+                f"table {spec.name!r}: values are given for {name!r}, which is not mapped; "
+                f"{_near(name, tuple(columns), 'mapped are')}"
+            )
+    return extras
+
+
+def _find(table: str, source: Source, name: str, use: str) -> str:
+    found = source.find(name)
+    if found is None:
+        raise TableError(
+            f"table {table!r}: {source.origin} has no column {name!r} ({use}); "
+            f"{_near(name, tuple(source.types), 'it has')}"
+        )
+    return found
+
+
+def _near(name: str, known: Iterable[str], lead: str) -> str:
+    """Say what was meant, else what there is."""
+    lower = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(name.lower(), lower, 1, 0.6)
+    told = f"{lead}: {some(lower.values(), 30)}"
+    return f"did you mean {lower[near[0]]!r}? {told[0].upper()}{told[1:]}" if near else told
+
+
+def _attribute_kinds(
+    con: Any,
+    spec: TableSpec,
+    mapping: Mapping,
+    source: Source,
+    columns: dict[str, str],
+    extras: dict[str, str],
+) -> dict[str, str]:
+    """Tell numbers from text: by type, else by whether every value is a plain number."""
+    kinds: dict[str, str] = {}
+    unsure = {}
+    for name in mapping.attributes:
+        theirs = extras[name]
+        if name in columns:
+            kinds[name] = "number" if spec.column(name).kind == "number" else "text"
+        elif is_number_type(source.types[theirs]):
+            kinds[name] = "number"
+        else:
+            kinds[name] = "text"
+            if _is_text(source.types[theirs]) and name not in mapping.values:
+                unsure[name] = text_of(theirs, source.types[theirs])
+    if unsure:
+        asked = ", ".join(
+            f"count({text}) > 0 AND coalesce(bool_and(TRY_CAST({text} AS DOUBLE) IS NOT NULL "
+            f"AND NOT regexp_matches({text}, '^-?0\\d')) FILTER (lower({text}) NOT IN {NOTHING}), "
+            "false)"
+            for text in unsure.values()
+        )
+        (answers,) = rows_of(con, f"SELECT {asked} FROM {quoted(source.view)}")
+        kinds.update({name: "number" for name, yes in zip(unsure, answers, strict=True) if yes})
+    return kinds
+
+
+def _select(
+    spec: TableSpec,
+    mapping: Mapping,
+    source: Source,
+    columns: dict[str, str],
+    casts: dict[str, Cast],
+    attributes: dict[str, str],
+    extras: dict[str, str],
+) -> str:
+    """Write the SELECT that casts the source and names the first thing wrong with each row."""
+    inner = [f"{cast.value} AS {quoted(ours)}" for ours, cast in casts.items()]
+    outer = [quoted(ours) for ours in casts]
+    wrong: list[tuple[str, str]] = []
+    for ours, cast in casts.items():
+        column = spec.column(ours)
+        if cast.unusable and column.kind != "id" and (spec.name != "customers" or column.required):
+            inner.append(f"{cast.unusable} AS {quoted('_x_' + ours)}")
+            wrong.append((cast.reason, quoted("_x_" + ours)))
+        if cast.stamp and _is_text(source.types[columns[ours]]):
+            inner.append(f"{cast.stamp} AS {quoted('_z_' + ours)}")
+            outer.append(quoted("_z_" + ours))
+    for name, theirs in extras.items():
+        if name in columns:
+            continue
+        text = text_of(theirs, source.types[theirs])
+        if mapping.values.get(name):
+            whens = " ".join(
+                f"WHEN {word(one.strip().lower())} THEN {word(to)}"
+                for one, to in mapping.values[name].items()
+            )
+            text = f"(CASE lower({text}) {whens} ELSE {text} END)"
+        number = f"TRY_CAST({text} AS DOUBLE)"
+        plain = f"CASE WHEN isfinite({number}) THEN {number} END"
+        is_number = attributes.get(name) == "number" or name in mapping.measures
+        inner.append(f"{plain if is_number else text} AS {quoted(name)}")
+        outer.append(quoted(name))
+        if name in mapping.measures:
+            inner.append(
+                f"{text} IS NOT NULL AND lower({text}) NOT IN {NOTHING} AND "
+                f"coalesce(NOT isfinite({number}), true) AS {quoted('_x_' + name)}"
+            )
+            wrong.append((f"{name} is not a number", quoted("_x_" + name)))
+    if spec.name == "costs":
+        if "date" not in columns:
+            outer.append(f"{_period_start('period')} AS date")
+            wrong.append(
+                (
+                    "period is not a month, quarter or year",
+                    f"period IS NOT NULL AND {_period_start('period')} IS NULL",
+                )
+            )
+            wrong.append(("missing period", "period IS NULL"))
+        elif "period" not in columns:
+            wrong.append(("missing date", "date IS NULL"))
+    outer.append(f"CASE {_whens(spec, mapping, columns, wrong)} END AS _bad")
+    if spec.id_column not in columns and spec.name != "customers":
+        inner.append("hash(s) AS _hash")
+        outer.append("_hash")
+    return (
+        f"SELECT {', '.join(outer)} FROM (SELECT {', '.join(inner)} FROM {quoted(source.view)} s)"
+    )
+
+
+def _whens(
+    spec: TableSpec,
+    mapping: Mapping,
+    columns: dict[str, str],
+    wrong: list[tuple[str, str]],
+) -> str:
+    """Write reason after reason, the first true one counts."""
+    told: list[tuple[str, str]] = []
+    for column in spec.columns:
+        if column.required and column.kind == "id":
+            told.append((f"missing {column.name}", f"{quoted(column.name)} IS NULL"))
+    told += wrong
+    for column in spec.columns:
+        if (
+            column.required
+            and column.kind != "id"
+            and (spec.name, column.name) != ("surveys", "score")
+        ):
+            told.append((f"missing {column.name}", f"{quoted(column.name)} IS NULL"))
+        if column.lowest is not None and column.name in columns and spec.name != "customers":
+            told.append((f"negative {column.name}", f"{quoted(column.name)} < {column.lowest}"))
+    if spec.name == "surveys":
+        told += _survey_rules(mapping, columns)
+    for rule in spec.rules:
+        if all(name in columns for name in rule.needs):
+            told.append((rule.reason, rule.sql))
+    if not told:
+        return "WHEN false THEN ''"
+    return " ".join(f"WHEN {sql} THEN {word(reason)}" for reason, sql in told)
+
+
+def _survey_rules(mapping: Mapping, columns: dict[str, str]) -> list[tuple[str, str]]:
+    """What an answer must be: dated, on its scale."""
+    told = []
+    if "answered_at" in columns:
+        asked = "sent_at IS NULL" if "sent_at" in columns else "true"
+        told.append(("answered without answered_at", "score IS NOT NULL AND answered_at IS NULL"))
+        told.append(("missing score", "score IS NULL AND answered_at IS NOT NULL"))
+        told.append(("neither sent nor answered", f"answered_at IS NULL AND {asked}"))
+    else:
+        told.append(("missing sent_at", "sent_at IS NULL"))
+    scales = {**SCALES, **mapping.scales}
+    low = "CASE kind " + " ".join(f"WHEN {word(k)} THEN {s[0]}" for k, s in scales.items()) + " END"
+    top = "CASE kind " + " ".join(f"WHEN {word(k)} THEN {s[1]}" for k, s in scales.items()) + " END"
+    if "scale" in columns:
+        ends = "regexp_extract(scale, '^(-?[0-9.]+)\\s*(?:-|to|\\.\\.|/|:)\\s*([0-9.]+)$', {})"
+        low = f"coalesce(TRY_CAST({ends.format(1)} AS DOUBLE), {low})"
+        top = f"coalesce(TRY_CAST({ends.format(2)} AS DOUBLE), {top})"
+    told.append(("score off its scale", f"score < {low} OR score > {top}"))
+    told.append(("NPS is not a whole number", "kind = 'nps' AND score <> trunc(score)"))
+    return told
+
+
+def _period_start(column: str) -> str:
+    """Write the first day of a month (2026-10), quarter (2026-Q3) or year (2026)."""
+    month = f"TRY_CAST(regexp_extract({column}, '^(\\d{{4}}-\\d{{2}})', 1) || '-01' AS TIMESTAMP)"
+    year = f"TRY_CAST(regexp_extract({column}, '^(\\d{{4}})', 1) AS INTEGER)"
+    quarter = f"TRY_CAST(regexp_extract({column}, 'Q([1-4])$', 1) AS INTEGER)"
+    return (
+        f"CASE WHEN regexp_matches({column}, '^\\d{{4}}-\\d{{2}}(-\\d{{2}})?$') THEN {month} "
+        f"WHEN regexp_matches({column}, '^\\d{{4}}-?Q[1-4]$') THEN "
+        f"CAST(make_date({year}, {quarter} * 3 - 2, 1) AS TIMESTAMP) "
+        f"WHEN regexp_matches({column}, '^\\d{{4}}$') THEN "
+        f"CAST(make_date({year}, 1, 1) AS TIMESTAMP) END"
+    )
+
+
+def _refuse_epochs(
+    con: Any, spec: TableSpec, mapping: Mapping, source: Source, columns: dict[str, str]
+) -> None:
+    """Refuse text columns that mostly hold seconds or nanoseconds since 1970."""
+    if mapping.datetime_format:
+        return
+    for ours, theirs in columns.items():
+        if spec.column(ours).kind != "instant" or not _is_text(source.types[theirs]):
+            continue
+        text = text_of(theirs, source.types[theirs])
+        ((epochs, there, example),) = rows_of(
+            con,
+            f"SELECT count(*) FILTER (regexp_matches({text}, '^\\d{{8,19}}(\\.\\d+)?$')), "
+            f"count({text}), min({text}) FROM {quoted(source.view)}",
+        )
+        if there and epochs > there / 2:
+            raise TableError(
+                f"table {spec.name!r}: column {theirs!r} for {ours} holds numbers such as {example}; "
+                "expected dates. Seconds since 1970 need `query: SELECT *, to_timestamp(...) AS "
+                "...`; whole numbers like 20240131 need datetime_format: '%Y%m%d'"
+            )
+
+
+def _is_text(kind: str) -> bool:
+    return kind.upper().startswith(("VARCHAR", "ENUM", "NULL", "BLOB", "JSON"))
+
+
+def _last_scan(con: Any) -> int:
+    try:
+        return int(rows_of(con, "SELECT coalesce(max(scan_id), -1) FROM reject_scans")[0][0])
+    except duckdb.Error:
+        return -1  # no text file was read yet
+
+
+def _rejected(con: Any, source: Source, last: int) -> tuple[tuple[int, str, str], ...]:
+    """Lines that the text reader refused: (line number, line, why)."""
+    if not source.has_text_files:
+        return ()
+    try:
+        found = rows_of(
+            con,
+            "SELECT line, min(csv_line), min(error_message) FROM reject_errors JOIN reject_scans "
+            f"USING (scan_id, file_id) WHERE scan_id > {last} GROUP BY file_path, line ORDER BY "
+            "file_path, line",
+        )
+    except duckdb.Error:
+        return ()
+    return tuple((int(line), str(text), str(why)) for line, text, why in found)
