@@ -1,6 +1,6 @@
 """How a source's value becomes one of ours: text, number, flag, word or local instant, in SQL.
 
-Everything is tried, nothing is forced: a value that cannot be used is told apart from a missing one.
+All is tried, nothing is forced: a value that cannot be used is told apart from a missing one.
 """
 
 from __future__ import annotations
@@ -177,9 +177,9 @@ def _instant(
         or (is_number_type(upper) and not datetime_format)
     ):
         raise TableError(
-            f"table {table!r}: column {column!r} for {spec.name} is of type {upper}; expected a date "
-            "or a time stamp. Seconds since 1970 need `query: SELECT *, to_timestamp(...) AS ...` "
-            "(nanoseconds: make_timestamp_ns(...)); whole numbers like 20240131 need "
+            f"table {table!r}: column {column!r} for {spec.name} is of type {upper}; expected a "
+            "date or a time stamp. Seconds since 1970 need `query: SELECT *, to_timestamp(...) AS "
+            "...` (nanoseconds: make_timestamp_ns(...)); whole numbers like 20240131 need "
             "datetime_format: '%Y%m%d'"
         )
     there = f"{text} IS NOT NULL AND lower({text}) NOT IN {NOTHING}"

@@ -1,9 +1,10 @@
-"""The order of reading: cast every source, find the export day, judge each row, keep the account."""
+"""The order of reading: cast every source, find the export day, judge each row, report."""
 
 from __future__ import annotations
 
 import datetime as dt
 import difflib
+import shutil
 import tempfile
 from collections.abc import Mapping as AnyMapping
 from datetime import date, timedelta
@@ -11,22 +12,18 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import duckdb
-
 from retain.errors import TableError, some
 from retain.tables.contradictions import contradictions
 from retain.tables.dates import newest_day
+from retain.tables.judging import FIRST_DAY, Judge
 from retain.tables.mapping import SEVERITIES, Counts, Finding, Mapping
 from retain.tables.remarks import remarks
 from retain.tables.result import Tables
-from retain.tables.sources import explain
 from retain.tables.spec import BEHAVIOUR, SCALES, SPECS
-from retain.tables.sql import open_work, quoted, rows_of, word
+from retain.tables.sql import open_work, quoted, rows_of
 from retain.tables.staging import Staged, stage
 
 __all__ = ["read_tables"]
-
-FIRST_DAY = "1971-01-01"
 
 
 def read_tables(
@@ -84,8 +81,6 @@ def read_tables(
         return _read(con, folder, dict(mappings), timezone, currency, data_until, today)
     except BaseException:
         con.close()
-        import shutil
-
         shutil.rmtree(folder, ignore_errors=True)
         raise
 
@@ -109,7 +104,7 @@ def _read(
     currency = _one_currency(con, staged.get("payments"), currency)
     here = today or dt.datetime.now(ZoneInfo(timezone)).date()
     reach, until, how = _reach(con, staged, data_until, here)
-    judge = _Judge(con, reach, until)
+    judge = Judge(con, reach, until)
     counts: dict[str, Counts] = {}
     is_derived = "customers" not in staged
     if not is_derived:
@@ -151,7 +146,7 @@ def _read(
         ces_high_means=surveys.mapping.ces_high_means if surveys else "easy",
         scales={**SCALES, **(surveys.mapping.scales if surveys else {})},
     )
-    findings = [*how, *remarks(tables, staged, judge.later), *contradictions(tables)]
+    findings = [*how, *remarks(tables, staged, judge), *contradictions(tables)]
     order = {severity: place for place, severity in enumerate(SEVERITIES)}
     place = {name: number for number, name in enumerate(SPECS)}
     findings.sort(key=lambda f: (order[f.severity], place.get(f.table, -1)))
@@ -255,208 +250,6 @@ def _reach(
     return max(reach, until), until, how
 
 
-class _Judge:
-    """Sets rows aside against the export day and the known customers, and keeps the account."""
-
-    def __init__(self, con: Any, reach: date, until: date) -> None:
-        self.con = con
-        self.reach = f"TIMESTAMP '{reach + timedelta(days=1)}'"
-        self.until = f"TIMESTAMP '{until + timedelta(days=1)}'"
-        self.later: dict[tuple[str, str], int] = {}
-        self.stamps: dict[tuple[str, str], dict[int, int]] = {}
-        self.equal: dict[str, int] = {}
-
-    def settle(self, table: Staged) -> Counts:
-        """Turn ``staged_<table>`` into the table itself; what is set aside goes to quarantine."""
-        name = table.spec.name
-        reason = self._reason(table)
-        if table.is_view:
-            return self._settle_view(table, reason)
-        total = rows_of(self.con, f"SELECT count(*) FROM {table.relation}")[0][0]
-        self.con.execute(
-            f"CREATE TABLE reasons_{name} AS SELECT rowid AS n, {reason} AS reason "
-            f"FROM {table.relation} WHERE ({reason}) IS NOT NULL"
-        )
-        self._repeats(table)
-        aside = self._account(name)
-        if aside:
-            self._keep_aside(table, f"SELECT n, reason FROM reasons_{name}")
-            self.con.execute(
-                f"DELETE FROM {table.relation} WHERE rowid IN (SELECT n FROM reasons_{name})"
-            )
-        for number, (line, text, why) in enumerate(table.rejected):
-            if number == 0:
-                aside["line cannot be read"] = len(table.rejected)
-            self.con.execute(
-                "INSERT INTO quarantine VALUES (?, 'line cannot be read', ?, "
-                "json_object('line', ?, 'problem', ?))",
-                [name, line, text, why],
-            )
-        self.con.execute(f"DROP TABLE reasons_{name}")
-        self._count_oddities(table)
-        self._not_yet(table)
-        helpers = [
-            column
-            for (column,) in rows_of(
-                self.con, f"SELECT column_name FROM (DESCRIBE {table.relation})"
-            )
-            if column not in table.kept
-        ]
-        for column in helpers:
-            self.con.execute(f"ALTER TABLE {table.relation} DROP COLUMN {quoted(column)}")
-        self.con.execute(f"ALTER TABLE {table.relation} RENAME TO {name}")
-        used = rows_of(self.con, f"SELECT count(*) FROM {name}")[0][0]
-        return Counts(total + len(table.rejected), used, aside)
-
-    def _count_oddities(self, table: Staged) -> None:
-        """Count how stamps were written and how many rows equal an earlier one."""
-        name, relation = table.spec.name, table.relation
-        for column in table.columns:
-            kind = table.source.types[table.columns[column]].upper()
-            if table.spec.column(column).kind != "instant":
-                continue
-            if table.writes_stamps_as_text(column):
-                stamp = quoted("_z_" + column)
-                found = rows_of(
-                    self.con,
-                    f"SELECT {stamp}, count(*) FROM {relation} WHERE {quoted(column)} IS NOT NULL "
-                    "GROUP BY 1 ORDER BY 1",
-                )
-                self.stamps[name, column] = {int(how): count for how, count in found}
-            else:
-                there = rows_of(self.con, f"SELECT count({quoted(column)}) FROM {relation}")[0][0]
-                how = 3 if kind == "DATE" else 2 if "ZONE" in kind or kind.endswith("TZ") else 1
-                self.stamps[name, column] = {how: there} if there else {}
-        if not table.has_id and name != "customers":
-            self.equal[name] = rows_of(
-                self.con, f"SELECT count(*) - count(DISTINCT _hash) FROM {relation}"
-            )[0][0]
-
-    def _settle_view(self, table: Staged, reason: str) -> Counts:
-        name = table.spec.name
-        found = rows_of(
-            self.con,
-            f"SELECT {reason} AS reason, count(*) FROM {table.relation} GROUP BY 1 ORDER BY 1",
-        )
-        aside = {told: count for told, count in found if told is not None}
-        used = sum(count for told, count in found if told is None)
-        if aside:
-            self._keep_aside(
-                table,
-                f"SELECT row_number() OVER () - 1 AS n, {reason} AS reason FROM {table.relation}",
-            )
-        self._count_oddities(table)
-        kept = ", ".join(quoted(column) for column in table.kept)
-        self.con.execute(
-            f"CREATE VIEW {name} AS SELECT {kept} FROM {table.relation} WHERE ({reason}) IS NULL"
-        )
-        return Counts(used + sum(aside.values()), used, aside)
-
-    def _reason(self, table: Staged) -> str:
-        """Write why a row is set aside, or null."""
-        spec = table.spec
-        told = [("_bad", "_bad IS NOT NULL")]
-        for column in table.columns:
-            one = spec.column(column)
-            if one.kind != "instant":
-                continue
-            is_main = column in (spec.time, "signed_up_at") or (
-                spec.name == "surveys" and column == "sent_at"
-            )
-            if one.happened:
-                limit = self.until if is_main or column == "recorded_at" else self.reach
-                if spec.name == "surveys" and column == "answered_at" and table.has("sent_at"):
-                    limit = self.reach
-                why = (
-                    "recorded after the export"
-                    if column == "recorded_at"
-                    else ("dated after the export")
-                )
-                told.append((word(why), f"{quoted(column)} >= {limit}"))
-            if column == spec.time and spec.name != "customers":
-                told.append(
-                    (word("dated before 1971"), f"{quoted(column)} < TIMESTAMP '{FIRST_DAY}'")
-                )
-        if spec.name != "customers" and spec.customer is not None:
-            who = quoted(spec.customer)
-            told.append(
-                (
-                    word("unknown customer"),
-                    f"{who} NOT IN (SELECT customer_id FROM customers)",
-                )
-            )
-        elif spec.name == "costs" and table.has("customer_id"):
-            told.append(
-                (
-                    word("unknown customer"),
-                    "customer_id IS NOT NULL AND customer_id NOT IN "
-                    "(SELECT customer_id FROM customers)",
-                )
-            )
-        return "CASE " + " ".join(f"WHEN {sql} THEN {why}" for why, sql in told) + " END"
-
-    def _repeats(self, table: Staged) -> None:
-        """Set aside repeated ids, repeated customers and, when asked to, equal rows."""
-        spec = table.spec
-        if spec.name == "customers":
-            has_history = table.has("valid_from") or table.has("recorded_at")
-            moments = [c for c in ("valid_from", "recorded_at") if table.has(c)]
-            keys = ["customer_id", *(moments if has_history else [])]
-            why = "repeated customer_id" + (" at one moment" if has_history else "")
-        elif table.has_id:
-            keys, why = [str(spec.id_column)], f"repeated {spec.id_column}"
-        elif table.mapping.drop_equal_rows:
-            keys, why = ["_hash", *table.kept], "equal to an earlier row"
-        else:
-            return
-        key = ", ".join(quoted(one) for one in keys)
-        there = f"AND {quoted(keys[0])} IS NOT NULL" if table.has_id else ""
-        self.con.execute(
-            f"INSERT INTO reasons_{spec.name} SELECT n, {word(why)} FROM (SELECT rowid AS n, "
-            f"row_number() OVER (PARTITION BY {key} ORDER BY rowid) AS place FROM {table.relation} "
-            f"WHERE rowid NOT IN (SELECT n FROM reasons_{spec.name}) {there}) WHERE place > 1"
-        )
-
-    def _account(self, name: str) -> dict[str, int]:
-        return dict(
-            rows_of(
-                self.con,
-                f"SELECT reason, count(*) FROM reasons_{name} GROUP BY 1 ORDER BY 2 DESC, 1",
-            )
-        )
-
-    def _keep_aside(self, table: Staged, reasons: str) -> None:
-        """Copy the rows set aside, as they came, to quarantine."""
-        try:
-            self.con.execute(
-                f"INSERT INTO quarantine SELECT {word(table.spec.name)}, r.reason, r.n + 1, "
-                "CAST(to_json(w.s) AS VARCHAR) FROM "
-                f"(SELECT row_number() OVER () - 1 AS n, s FROM {quoted(table.source.view)} s) w "
-                f"JOIN (SELECT n, reason FROM ({reasons}) WHERE reason IS NOT NULL) r ON w.n = r.n "
-                "ORDER BY r.n"
-            )
-        except duckdb.Error as problem:
-            raise TableError(
-                f"table {table.spec.name!r}: {table.source.origin} could be read once but not again: "
-                f"{explain(problem)}"
-            ) from None
-
-    def _not_yet(self, table: Staged) -> None:
-        """Forget what happened after the last day to read, such as a later answer or resolution."""
-        spec = table.spec
-        for column in table.columns:
-            one = spec.column(column)
-            if one.kind != "instant" or not one.happened:
-                continue
-            where = f"{quoted(column)} >= {self.until}"
-            count = rows_of(self.con, f"SELECT count(*) FROM {table.relation} WHERE {where}")[0][0]
-            if count:
-                also = [c for c in ("score", "comment") if column == "answered_at" and table.has(c)]
-                sets = ", ".join(f"{quoted(c)} = NULL" for c in (column, *also))
-                self.con.execute(f"UPDATE {table.relation} SET {sets} WHERE {where}")
-                self.later[(spec.name, column)] = count
-
-
 def _derive_customers(con: Any, staged: dict[str, Staged], reach: date, until: date) -> None:
     """Make customers from the behaviour tables: first seen is signed up."""
     end = f"TIMESTAMP '{until + timedelta(days=1)}'"
@@ -483,7 +276,8 @@ def _fill_first_seen(con: Any, staged: dict[str, Staged]) -> None:
         if name in staged
     )
     con.execute(
-        "UPDATE customers SET signed_up_at = seen.first_at FROM (SELECT customer_id, min(seen_at) AS first_at "
+        "UPDATE customers SET signed_up_at = seen.first_at FROM (SELECT customer_id, "
+        "min(seen_at) AS first_at "
         f"FROM ({parts}) GROUP BY 1) seen WHERE customers.customer_id = seen.customer_id "
         "AND customers.signed_up_at IS NULL"
     )

@@ -1,20 +1,424 @@
-"""What the data-usability report says about single tables: rows set aside, stamps, stale sources."""
+"""What the data-usability report says about each table by itself.
+
+Rows set aside, empty tables and columns, how ids and stamps are written, stale and bulk-loaded
+sources, and attributes without history.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
+from retain.tables.casting import text_of
+from retain.tables.judging import Judge
 from retain.tables.mapping import Finding
 from retain.tables.result import Tables
+from retain.tables.spec import BEHAVIOUR, SPECS
+from retain.tables.sql import quoted, rows_of, word
 from retain.tables.staging import Staged
 
 __all__ = ["remarks"]
 
+STALE_DAYS = 14
+BULK_LAG_DAYS = 182
+BULK_SHARE = 0.9
+FORMATS = (
+    *("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%Y%m%d", "%d %b %Y", "%b %d, %Y"),
+    *("%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M", "%d.%m.%Y %H:%M", "%d/%m/%Y %H:%M:%S"),
+    *("%m/%d/%Y %H:%M:%S", "%d.%m.%Y %H:%M:%S", "%m/%d/%Y %I:%M %p", "%d-%b-%Y", "%d-%b-%y"),
+)
+TODO = {
+    "unknown customer": "Export customers again with these, or leave `customers` out to derive it.",
+    "dated after the export": "Correct the date, or set data_until to the day of the export.",
+    "recorded after the export": "Correct recorded_at, or set data_until to the day of the export.",
+    "dated before 1971": "Correct the date: it looks like a placeholder for a missing one.",
+    "score off its scale": "Correct the score, or state the scale under `scales`.",
+    "answered without answered_at": "Export the day of the answer; an answer counts from then.",
+    "line cannot be read": "Quote fields that hold separators, and export again.",
+    "equal to an earlier row": "Nothing, when these are repeats; else leave drop_equal_rows out.",
+}
 
-def remarks(
-    tables: Tables, staged: dict[str, Staged], later: dict[tuple[str, str], int]
-) -> Iterator[Finding]:
+
+def remarks(tables: Tables, staged: dict[str, Staged], judge: Judge) -> Iterator[Finding]:
     """Say what was found in each table by itself."""
-    for name, counts in tables.counts.items():
-        for reason, count in counts.set_aside.items():
-            yield Finding(name, "", "warning", count, f"{count:,} rows set aside: {reason}.")
+    if tables.is_derived:
+        count = tables.counts["customers"].used
+        yield Finding(
+            "customers",
+            "",
+            "advice",
+            count,
+            f"No customers table is given: {count:,} customers are taken from "
+            f"{', '.join(n for n in BEHAVIOUR if n in staged)}; first seen counts as signed up.",
+            todo="Map a customers table when there is one.",
+        )
+    for name, table in staged.items():
+        yield from _usable(tables, table)
+        yield from _empty_columns(tables, table)
+        yield from _ids(tables, table)
+        yield from _stamps(tables, table, judge)
+        yield from _recorded(tables, table)
+        if judge.equal.get(name):
+            count = judge.equal[name]
+            yield Finding(
+                name,
+                "",
+                "warning",
+                count,
+                f"{count:,} rows equal another row in every column and are kept.",
+                todo="Map an id column, or set drop_equal_rows: true if they are repeats.",
+            )
+    for (name, column), count in judge.later.items():
+        yield Finding(
+            name,
+            column,
+            "advice",
+            count,
+            f"{count:,} rows have {column} after data_until {tables.data_until}; there it had not "
+            "happened yet, so it is read as missing.",
+        )
+    if judge.open_ended:
+        yield Finding(
+            "subscriptions",
+            "ended_at",
+            "advice",
+            judge.open_ended,
+            f"{judge.open_ended:,} spans end in the year 2200 or later: read as still running.",
+        )
+    yield from _stale(tables)
+    if "customers" in staged:
+        yield from _people(tables, staged["customers"])
+    if tables.has("subscriptions", "renews_at"):
+        yield Finding(
+            "subscriptions",
+            "renews_at",
+            "advice",
+            tables.counts["subscriptions"].used,
+            "renews_at as exported moves when customers renew, so it can give churn away; it is "
+            "shown and never a feature. Renewals are derived from start and billing period.",
+        )
+
+
+def _usable(tables: Tables, table: Staged) -> Iterator[Finding]:
+    """Empty tables, and rows set aside by reason."""
+    name, counts = table.spec.name, tables.counts[table.spec.name]
+    if counts.rows_in == 0:
+        yield Finding(
+            name,
+            "",
+            "error",
+            0,
+            f"{table.source.origin} holds no rows.",
+            todo="Export it again, or leave the table out of the configuration.",
+        )
+        return
+    if counts.used == 0:
+        yield Finding(
+            name,
+            "",
+            "error",
+            counts.rows_in,
+            f"None of the {counts.rows_in:,} rows can be used.",
+            todo="See the reasons below; the mapping is the likeliest cause.",
+        )
+    for reason, count in counts.set_aside.items():
+        column = _column_in(reason, table)
+        told = f"{count:,} of {counts.rows_in:,} rows are set aside: {reason}."
+        examples = _examples(tables, table, reason, column)
+        yield Finding(
+            name, column, "warning", count, told, examples, _todo(reason, column, table, examples)
+        )
+
+
+def _column_in(reason: str, table: Staged) -> str:
+    """Find the column of ours that a reason speaks of, if any."""
+    words = reason.split()
+    for column in sorted(table.spec.names, key=len, reverse=True):
+        if column in words:
+            return column
+    told = {
+        "unknown customer": table.spec.customer or "customer_id",
+        "dated after the export": table.spec.time or "signed_up_at",
+        "dated before 1971": table.spec.time or "",
+        "recorded after the export": "recorded_at",
+        "ended before started": "ended_at",
+        "returned before left": "returned_at",
+        "resolved before opened": "resolved_at",
+        "closed before opened": "closed_at",
+        "first response before opened": "first_response_at",
+        "refers to itself": "referred_id",
+        "NPS is not a whole number": "score",
+    }
+    return told.get(reason, "")
+
+
+def _examples(tables: Tables, table: Staged, reason: str, column: str) -> tuple[str, ...]:
+    """Name up to five rows, each with the value in question."""
+    found = rows_of(
+        tables.con,
+        f"SELECT row_number, row_json FROM quarantine WHERE table_name = {word(table.spec.name)} "
+        f"AND reason = {word(reason)} ORDER BY row_number LIMIT 5",
+    )
+    theirs = table.columns.get(column)
+    if reason == "line cannot be read":
+        return tuple(f"line {row}: {_cut(_field(tables, text, 'line'))}" for row, text in found)
+    if theirs is None:
+        return tuple(f"row {row}" for row, _ in found)
+    return tuple(f"row {row}: {_cut(_field(tables, text, theirs))}" for row, text in found)
+
+
+def _field(tables: Tables, text: str, name: str) -> str:
+    import json
+
+    value = json.loads(text).get(name)
+    return "nothing" if value is None else str(value)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _todo(reason: str, column: str, table: Staged, examples: tuple[str, ...]) -> str:
+    if reason in TODO:
+        return TODO[reason]
+    for rule in table.spec.rules:
+        if rule.reason == reason:
+            return rule.todo
+    values = [one.split(": ", 1)[1] for one in examples if ": " in one]
+    if reason.endswith("is not a date"):
+        fits = next((f for f in FORMATS if values and all(_fits(v, f) for v in values)), None)
+        hint = f"it looks like datetime_format: '{fits}'" if fits else "state datetime_format"
+        return f"Expected ISO 8601 as in 2024-01-31 or 2024-01-31T09:30:00Z; {hint}."
+    if reason.endswith("is not a number"):
+        return (
+            "Expected digits with a decimal point, no unit or thousands sign; convert with `query`."
+        )
+    if reason.startswith("unknown "):
+        known = ", ".join(table.spec.column(column).words)
+        return f"Translate the word under `values: {{{column}: ...}}`; ours are {known}."
+    if reason.startswith("repeated "):
+        return "The first is kept. Export each once, or map the column that tells them apart."
+    if reason.startswith("negative "):
+        return "Correct it in the source; only payment amounts may be negative (returns, refunds)."
+    if reason.startswith("missing "):
+        return "Fill it in the source, or check that the mapping names the right column."
+    return "Correct it in the source."
+
+
+def _fits(value: str, form: str) -> bool:
+    try:
+        datetime.strptime(value, form)  # only whether it parses matters, no zone is meant
+    except ValueError:
+        return False
+    return True
+
+
+def _empty_columns(tables: Tables, table: Staged) -> Iterator[Finding]:
+    """Find mapped columns without a single value."""
+    name = table.spec.name
+    used = tables.counts[name].used
+    listed = [column for column in table.kept if column != "has_left"]
+    if not used or not listed:
+        return
+    counts = rows_of(
+        tables.con, f"SELECT {', '.join(f'count({quoted(c)})' for c in listed)} FROM {name}"
+    )[0]
+    for column, there in zip(listed, counts, strict=True):
+        if there:
+            continue
+        why = "no span has ever ended" if column == "ended_at" else "every value is missing"
+        yield Finding(
+            name,
+            column,
+            "warning",
+            used,
+            f"{column} (from {table.columns.get(column, column)!r}) is empty: {why}.",
+            todo="Check the mapping, or leave the column out.",
+        )
+
+
+def _ids(tables: Tables, table: Staged) -> Iterator[Finding]:
+    """Ids that came as floating numbers, with blanks around, or in two spellings."""
+    name = table.spec.name
+    for ours, theirs in table.columns.items():
+        if table.spec.column(ours).kind != "id":
+            continue
+        kind = table.source.types[theirs].upper()
+        column, view = quoted(theirs), quoted(table.source.view)
+        if kind.startswith(("FLOAT", "DOUBLE")):
+            lost = rows_of(
+                tables.con, f"SELECT count(*) FROM {view} WHERE abs({column}) > 9007199254740992"
+            )[0][0]
+            yield Finding(
+                name,
+                ours,
+                "warning" if lost else "advice",
+                lost or tables.counts[name].rows_in,
+                f"{theirs!r} holds whole numbers as floating ones; they are written 13085, not "
+                "13085.0." + (f" {lost:,} are too long to be exact." if lost else ""),
+                todo="Export ids as text." if lost else "",
+            )
+        elif kind == "VARCHAR" and not table.is_view:
+            text = text_of(theirs, kind)
+            blank, point = rows_of(
+                tables.con,
+                f"SELECT count(*) FILTER ({column} <> {text}), "
+                f"count(*) FILTER (regexp_matches({text}, '^-?\\d+\\.0+$')) FROM {view}",
+            )[0]
+            if blank:
+                told = f"{blank:,} values of {theirs!r} have blanks around them, which are removed."
+                yield Finding(name, ours, "advice", blank, told)
+            if point:
+                told = (
+                    f"{point:,} values of {theirs!r} end in .0, which is removed (13085.0: 13085)."
+                )
+                yield Finding(name, ours, "advice", point, told)
+    if name == "customers":
+        twins = rows_of(
+            tables.con,
+            "SELECT count(DISTINCT customer_id) - count(DISTINCT lower(customer_id)) "
+            "FROM customers",
+        )[0][0]
+        if twins:
+            yield Finding(
+                name,
+                "customer_id",
+                "warning",
+                twins,
+                f"{twins:,} ids differ from another only by case; each counts as a customer.",
+                todo="Export one spelling.",
+            )
+
+
+def _stamps(tables: Tables, table: Staged, judge: Judge) -> Iterator[Finding]:
+    """How instants are written: with a zone, without, or as bare dates."""
+    name, zone = table.spec.name, tables.timezone
+    for column in table.columns:
+        ways = judge.stamps.get((name, column))
+        if not ways:
+            continue
+        plain, aware, days = ways.get(1, 0), ways.get(2, 0), ways.get(3, 0)
+        told = [
+            f"{plain:,} without a zone are read as local to {zone}" if plain else "",
+            f"{aware:,} with a zone are converted to {zone}" if aware else "",
+            f"{days:,} bare dates are read as local midnight" if days else "",
+        ]
+        is_mix = bool(aware and (plain or days))
+        yield Finding(
+            name,
+            column,
+            "warning" if is_mix else "advice",
+            plain + aware + days,
+            ("Stamps with and without a zone are mixed: " if is_mix else "Stamps: ")
+            + "; ".join(filter(None, told))
+            + ".",
+            todo=f"Write all with a zone, or check that the others are local to {zone}."
+            if is_mix
+            else "",
+        )
+
+
+def _recorded(tables: Tables, table: Staged) -> Iterator[Finding]:
+    """Bulk loads that hide a history, and rows recorded before they happened."""
+    name, spec = table.spec.name, table.spec
+    if not table.has("recorded_at") or spec.time is None or not tables.counts[name].used:
+        return
+    happened = quoted(spec.time)
+    if name == "surveys" and not table.has("answered_at"):
+        happened = "sent_at"
+    there, early, lag, top, span = rows_of(
+        tables.con,
+        f"SELECT count(recorded_at), count(*) FILTER (recorded_at < {happened} - INTERVAL 1 DAY), "
+        f"coalesce(median(date_diff('day', {happened}, recorded_at)), 0), "
+        f"(SELECT coalesce(max(n), 0) FROM (SELECT count(*) AS n FROM {name} WHERE recorded_at IS "
+        "NOT NULL GROUP BY CAST(recorded_at AS DATE))), "
+        f"coalesce(date_diff('day', min({happened}), max({happened})), 0) FROM {name}",
+    )[0]
+    if there and span >= 28 and (top >= BULK_SHARE * there or lag > BULK_LAG_DAYS):
+        is_only = name in BEHAVIOUR and sum(1 for n in BEHAVIOUR if n in tables.columns) == 1
+        what = (
+            f"{top:,} of {there:,} rows were recorded on one day"
+            if top >= BULK_SHARE * there
+            else f"half the rows were recorded more than {lag:,.0f} days after they happened"
+        )
+        yield Finding(
+            name,
+            "recorded_at",
+            "error" if is_only else "warning",
+            there,
+            f"A bulk load: {what}. A row is invisible before recorded_at, so the whole history "
+            "before the load is hidden.",
+            todo="Leave recorded_at out of the mapping, or load the original recording times.",
+        )
+    if early:
+        yield Finding(
+            name,
+            "recorded_at",
+            "warning",
+            early,
+            f"{early:,} rows were recorded more than a day before they happened.",
+            todo=f"Check that recorded_at and {spec.time} are not swapped or in different zones.",
+        )
+
+
+def _stale(tables: Tables) -> Iterator[Finding]:
+    """Find sources that end well before the others."""
+    for name, newest in tables.newest.items():
+        days = (tables.data_until - newest).days
+        if name in ("customers", "costs", "departures") or days < STALE_DAYS:
+            continue
+        yield Finding(
+            name,
+            SPECS[name].time or "",
+            "warning",
+            days,
+            f"The newest row is of {newest}, {days} days before {tables.data_until}.",
+            todo="Export it again: a source that stops looks like customers who stop.",
+        )
+
+
+def _people(tables: Tables, table: Staged) -> Iterator[Finding]:
+    """Find values of customers that became unknown, and attributes without history."""
+    casts = table.odd_values
+    view = quoted(table.source.view)
+    if casts:
+        counts = rows_of(
+            tables.con,
+            f"SELECT {', '.join(f'count(*) FILTER ({sql})' for sql in casts.values())} "
+            f"FROM {view} s",
+        )[0]
+        for (column, _), count in zip(casts.items(), counts, strict=True):
+            if count:
+                yield Finding(
+                    "customers",
+                    column,
+                    "warning",
+                    count,
+                    f"{count:,} values of {column} cannot be used and are read as missing; the "
+                    "customers are kept.",
+                    todo=f"Correct {table.columns[column]!r} in the source.",
+                )
+    people, rows = rows_of(
+        tables.con, "SELECT count(DISTINCT customer_id), count(*) FROM customers"
+    )[0]
+    if table.has("valid_from") or table.has("recorded_at"):
+        told = f"Attributes have a history: {rows:,} rows for {people:,} customers."
+        yield Finding("customers", "", "advice", rows, told)
+        return
+    named = ("segment", "plan", "region", "industry", "seats", "owner")
+    mapped = [column for column in named if table.has(column)]
+    loose = [
+        column
+        for column in dict.fromkeys((*mapped, *table.attributes))
+        if column not in table.mapping.constant and column != "owner"
+    ]
+    if loose:
+        yield Finding(
+            "customers",
+            loose[0] if len(loose) == 1 else "",
+            "advice",
+            len(loose),
+            f"{', '.join(loose)} describe the day of the export, not the past: shown, never a "
+            "feature.",
+            todo="List those that never change under constant, or map valid_from.",
+        )

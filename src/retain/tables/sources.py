@@ -136,7 +136,7 @@ def _relation(con: Any, table: str, name: str, source: Any) -> tuple[str, bool, 
 
 
 def _files(table: str, path: str) -> list[Path]:
-    """The files behind a path, glob or folder, in a stable order."""
+    """Find the files behind a path, glob or folder, in a stable order."""
     place = Path(path).expanduser()
     if place.is_dir():
         inside = [file for file in sorted(place.rglob("*")) if file.is_file()]
@@ -227,9 +227,7 @@ def _run_query(con: Any, table: str, mapping: Mapping, view: str) -> bool:
     except duckdb.Error as problem:
         raise TableError(f"table {table!r}: the query is not SQL: {explain(problem)}") from None
     if kinds not in (["SELECT"], ["SELECT_STATEMENT"]):
-        raise TableError(
-            f"table {table!r}: `query` should be one SELECT, found {some(kinds)}; nothing else is run"
-        )
+        raise TableError(f"table {table!r}: `query` should be one SELECT, found {some(kinds)}")
     schema = quoted(f"query_{table}")
     con.execute(f"CREATE SCHEMA {schema}")
     text = False
@@ -273,7 +271,7 @@ def _unreadable(table: str, source: Any, problem: Exception) -> str:
 
 
 def _plain_frame(table: str, frame: pd.DataFrame) -> pd.DataFrame:
-    """A frame that the database reads faithfully: text names, mixed columns as text."""
+    """Give a frame that the database reads faithfully: text names, mixed columns as text."""
     repeated = [str(name) for name in frame.columns[frame.columns.duplicated()]]
     if repeated:
         raise TableError(f"table {table!r}: the frame has {some(repeated)} twice; rename one")

@@ -112,7 +112,7 @@ def _word(
 
 
 def _before(later: str, earlier: str, reason: str) -> Rule:
-    """A rule that `later` may not precede `earlier`; a bare date counts for its whole day."""
+    """Forbid `later` to precede `earlier`; a bare date counts for its whole day."""
     return Rule(
         reason,
         (later, earlier),

@@ -36,7 +36,9 @@ class Staged:
     is_view
         Whether rows are cast anew at each reading, so that a large log is never copied.
     rejected
-        Lines of a text file that hold too many or too few fields: (line number, line).
+        Lines of a text file that hold too many or too few fields: (line number, line, why).
+    odd_values
+        Customers only: for an optional column, SQL that is true where its value cannot be used.
     """
 
     spec: TableSpec
@@ -47,6 +49,7 @@ class Staged:
     attributes: dict[str, str]
     is_view: bool
     rejected: tuple[tuple[int, str, str], ...]
+    odd_values: dict[str, str]
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -109,13 +112,21 @@ def stage(con: Any, table: str, mapping: Mapping, zone: str) -> Staged:
         con.execute(f"CREATE {'VIEW' if is_view else 'TABLE'} {relation} AS {select}")
     except duckdb.Error as problem:
         raise TableError(
-            f"table {table!r}: {source.origin} cannot be read: {explain(problem)}. Export it again: "
-            "it may be cut off or damaged"
+            f"table {table!r}: {source.origin} cannot be read: {explain(problem)}. Export it "
+            "again: it may be cut off or damaged"
         ) from None
     if not is_view:
         _refuse_epochs(con, spec, mapping, source, columns)
     return Staged(
-        spec, mapping, source, relation, columns, attributes, is_view, _rejected(con, source, last)
+        spec,
+        mapping,
+        source,
+        relation,
+        columns,
+        attributes,
+        is_view,
+        _rejected(con, source, last),
+        _odd_values(spec, casts),
     )
 
 
@@ -247,7 +258,13 @@ def _select(
     extras: dict[str, str],
 ) -> str:
     """Write the SELECT that casts the source and names the first thing wrong with each row."""
-    inner = [f"{cast.value} AS {quoted(ours)}" for ours, cast in casts.items()]
+    inner = [
+        f"CASE WHEN ({cast.value}) >= {spec.column(ours).lowest} THEN {cast.value} END "
+        f"AS {quoted(ours)}"
+        if spec.name == "customers" and spec.column(ours).lowest is not None
+        else f"{cast.value} AS {quoted(ours)}"
+        for ours, cast in casts.items()
+    ]
     outer = [quoted(ours) for ours in casts]
     wrong: list[tuple[str, str]] = []
     for ours, cast in casts.items():
@@ -332,7 +349,7 @@ def _whens(
 
 
 def _survey_rules(mapping: Mapping, columns: dict[str, str]) -> list[tuple[str, str]]:
-    """What an answer must be: dated, on its scale."""
+    """Write what an answer must be: dated, on its scale."""
     told = []
     if "answered_at" in columns:
         asked = "sent_at IS NULL" if "sent_at" in columns else "true"
@@ -384,10 +401,25 @@ def _refuse_epochs(
         )
         if there and epochs > there / 2:
             raise TableError(
-                f"table {spec.name!r}: column {theirs!r} for {ours} holds numbers such as {example}; "
-                "expected dates. Seconds since 1970 need `query: SELECT *, to_timestamp(...) AS "
+                f"table {spec.name!r}: column {theirs!r} for {ours} holds numbers such as {example}"
+                "; expected dates. Seconds since 1970 need `query: SELECT *, to_timestamp(...) AS "
                 "...`; whole numbers like 20240131 need datetime_format: '%Y%m%d'"
             )
+
+
+def _odd_values(spec: TableSpec, casts: dict[str, Cast]) -> dict[str, str]:
+    """Tell where an optional value of a customer cannot be used: it becomes missing."""
+    if spec.name != "customers":
+        return {}
+    odd = {}
+    for ours, cast in casts.items():
+        column = spec.column(ours)
+        wrong = [cast.unusable] if cast.unusable and column.kind != "id" else []
+        if column.lowest is not None:
+            wrong.append(f"({cast.value}) < {column.lowest}")
+        if wrong:
+            odd[ours] = " OR ".join(f"coalesce({one}, false)" for one in wrong)
+    return odd
 
 
 def _is_text(kind: str) -> bool:
