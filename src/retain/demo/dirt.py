@@ -53,25 +53,25 @@ ID_COLUMNS = {
 }
 
 FAULTS: dict[tuple[str, str], tuple[float, Fault]] = {
-    # (table, reason): share of the table's rows (at least two), and the fault
-    ("customers", "repeated_id"): (0.001, _again),
-    ("subscriptions", "unknown_customer"): (0.0005, _stranger("customer_id")),
-    ("subscriptions", "repeated_id"): (0.0005, _again),
-    ("payments", "unknown_customer"): (0.0005, _stranger("customer_id")),
-    ("payments", "no_date"): (0.0002, _no_date("paid_at")),
-    ("payments", "repeated_id"): (0.0005, _again),
-    ("usage", "unknown_customer"): (0.0004, _stranger("customer_id")),
-    ("usage", "no_date"): (0.0001, _no_date("occurred_at")),
-    ("usage", "after_export"): (0.0001, _future("occurred_at", "recorded_at")),
-    ("usage", "negative"): (0.0001, _negative("duration_s")),
-    ("usage", "repeated_id"): (0.0004, _again),
-    ("interactions", "unknown_customer"): (0.0005, _stranger("customer_id")),
-    ("interactions", "negative"): (0.0003, _negative("handle_minutes")),
-    ("interactions", "repeated_id"): (0.0005, _again),
-    ("surveys", "unknown_customer"): (0.0005, _stranger("customer_id")),
-    ("surveys", "off_scale"): (0.0005, _value("score", 11.0)),
-    ("surveys", "no_date"): (0.0003, _no_date("sent_at", "answered_at")),
-    ("referrals", "unknown_customer"): (0.002, _stranger("referrer_id")),
+    # (table, why it cannot be used): share of the table's rows (at least two), and the fault
+    ("customers", "repeated customer_id"): (0.001, _again),
+    ("subscriptions", "unknown customer"): (0.0005, _stranger("customer_id")),
+    ("subscriptions", "repeated subscription_id"): (0.0005, _again),
+    ("payments", "unknown customer"): (0.0005, _stranger("customer_id")),
+    ("payments", "missing paid_at"): (0.0002, _no_date("paid_at")),
+    ("payments", "repeated payment_id"): (0.0005, _again),
+    ("usage", "unknown customer"): (0.0004, _stranger("customer_id")),
+    ("usage", "missing occurred_at"): (0.0001, _no_date("occurred_at")),
+    ("usage", "dated after the export"): (0.0001, _future("occurred_at", "recorded_at")),
+    ("usage", "negative duration_s"): (0.0001, _negative("duration_s")),
+    ("usage", "repeated event_id"): (0.0004, _again),
+    ("interactions", "unknown customer"): (0.0005, _stranger("customer_id")),
+    ("interactions", "negative handle_minutes"): (0.0003, _negative("handle_minutes")),
+    ("interactions", "repeated interaction_id"): (0.0005, _again),
+    ("surveys", "unknown customer"): (0.0005, _stranger("customer_id")),
+    ("surveys", "score off its scale"): (0.0005, _value("score", 11.0)),
+    ("surveys", "answered without answered_at"): (0.0003, _no_date("sent_at", "answered_at")),
+    ("referrals", "unknown customer"): (0.002, _stranger("referrer_id")),
 }
 
 
@@ -99,7 +99,7 @@ def add_dirt(
         if not n:
             continue
         rows = fault(table.iloc[rng.choice(len(table), n, replace=False)].copy(), end)
-        if reason != "repeated_id" and name in ID_COLUMNS:
+        if fault is not _again and name in ID_COLUMNS:
             rows[ID_COLUMNS[name]] = _fresh_ids(tables[name][ID_COLUMNS[name]], reason, n)
         added[name].append(rows)
         dirty[name, reason] = n
@@ -115,7 +115,8 @@ def add_dirt(
 
 def _fresh_ids(ids: pd.Series, reason: str, n: int) -> Any:
     """Return ids that no good row has, of the same type."""
+    reasons = [why for _, why in FAULTS]
     if pd.api.types.is_integer_dtype(ids):
-        first = int(ids.max()) + 1 + 10_000_000 * (1 + sorted({r for _, r in FAULTS}).index(reason))
+        first = int(ids.max()) + 1 + 10_000_000 * (1 + reasons.index(reason))
         return list(range(first, first + n))
-    return [f"{ids.iloc[0][0]}-{reason}-{number}" for number in range(n)]
+    return [f"{ids.iloc[0][0]}{1 + reasons.index(reason)}-{number:05d}" for number in range(n)]

@@ -35,6 +35,7 @@ __all__ = ["REFUND_SHARE", "Truth"]
 
 VISIBLE = THEMES[:-1]
 REFUND_SHARE = 0.003  # of collected money that is paid back later, expected
+LEAVES_AGAIN = 0.007  # a week, of those who came back: about the mean of all
 SERVED_ON = 1.2  # weeks served from the week in which a customer decides to leave, on average
 NOTICE_BY = np.cumsum(NOTICE_SHARES)  # probability that service has ended after 0, 1, 2 more weeks
 
@@ -171,8 +172,9 @@ class Truth:
         who = np.repeat(np.arange(n), runs)
         people, state = people.take(who), state.take(who)
         served_out = np.where(state.status == NOTICE, state.timer, 0)
-        gone = np.where(state.status == GONE, 1.0, 0.0)  # probability of having left
-        gone_for = np.where(state.status == GONE, state.timer, 0)
+        was_gone = state.status == GONE
+        gone = np.where(was_gone, 1.0, 0.0)  # probability of having left
+        gone_for = np.where(was_gone, state.timer, 0)
         here, returned = 1.0 - gone, np.zeros(len(who))
         collected, accrued = np.zeros(len(who)), np.zeros(len(who))
         for ahead in range(1, self.clv_weeks + 1):
@@ -185,7 +187,7 @@ class Truth:
             back = gone * RETURN_RATE * (gone_for >= 8)
             gone_for = gone_for + 1
             here, gone = here - leaves, gone + leaves - back
-            returned = returned * (1 - chance) + back
+            returned = returned * (1 - np.where(was_gone, LEAVES_AGAIN, chance)) + back
             discount = (1.0 + self.annual_discount_rate) ** (-ahead / 52.0)
             weekly = state.mrr * 12.0 / 52.0
             serves = ~np.isin(state.status, (TRIAL, GONE, PAUSED, LOST))

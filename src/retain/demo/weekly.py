@@ -49,7 +49,7 @@ THEMES = ("usage", "effort", "survey", "commercial", "profile", "hidden")
 WAITING, TRIAL, PAID, NOTICE, PAUSED, GONE, LOST = range(7)
 """Not joined; on trial; paying; cancelled but served; back within weeks; left; never converted."""
 
-INTERCEPT = -5.95
+INTERCEPT = -6.05
 NOTICE_SHARES = (0.5, 0.3, 0.2)  # served 0, 1 or 2 more weeks after cancelling
 INVOLUNTARY_SHARE = 0.75  # of those who leave while an invoice is unpaid
 QUICK_RETURN = (0.02, 0.25)  # back within three weeks after a voluntary, an involuntary end
@@ -121,18 +121,18 @@ class Hazard:
         """Return each theme's log-odds for the week that begins on `day`; shape (6, customers)."""
         ahead = np.maximum(0, (state.renews - day) // 7)
         annual, quarterly = people.months == 12, people.months == 3
-        near = np.select([ahead <= 3, ahead <= 8, ahead <= 13], [1.9, 1.1, 0.2], -1.1)
+        near = np.select([ahead <= 3, ahead <= 8, ahead <= 13], [2.3, 1.4, 0.3], -1.2)
         renewal = np.where(annual, near, np.where(quarterly, np.where(ahead <= 2, 0.5, -0.2), 0.0))
         terms = np.stack(
             [
-                1.15 * state.decline - 0.45 * state.level,
-                1.25 * np.log1p(1.6 * state.effort),
-                -0.62 * state.mood,
-                1.0 * np.minimum(state.price, 2.5) + 2.3 * (state.unpaid > 0) + renewal,
+                1.4 * state.decline - 0.5 * state.level,
+                1.45 * np.log1p(1.6 * state.effort),
+                -0.75 * state.mood,
+                1.4 * np.minimum(state.price, 2.5) + 2.6 * (state.unpaid > 0) + renewal,
                 np.asarray((0.25, -0.1, -0.5))[people.segment]
                 + np.where(annual, -0.15, 0.1)
                 - 0.38 * (np.log1p(state.tenure / 13.0) - 1.9),
-                0.35 * people.frailty + 0.4 * state.temper + 1.5 * state.sponsor,
+                0.3 * people.frailty + 0.35 * state.temper + 1.4 * state.sponsor,
             ]
         )
         return terms * np.asarray([self.weights.get(theme, 1.0) for theme in THEMES])[:, None]
