@@ -4,7 +4,6 @@ For churn a recency rule, a logistic regression and (handed in) a default LightG
 naive rate and BG/NBD + Gamma-Gamma. All take plain arrays and frames.
 """
 
-from retain.baselines.churn import LogisticBaseline, RecencyRule, fit_logistic
 from retain.baselines.clv import (
     BgNbd,
     GammaGamma,
@@ -14,7 +13,9 @@ from retain.baselines.clv import (
     purchase_clv,
     rfm_from_payments,
 )
+from retain.baselines.logistic import LogisticBaseline, fit_logistic
 from retain.baselines.panel import churn_baselines, clv_baselines, purchase_baselines
+from retain.baselines.recency import RecencyRule
 
 __all__ = [
     "BgNbd",

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from retain.baselines.churn import RecencyRule, Splits, fit_logistic, labels_of
 from retain.baselines.clv import (
     fit_bg_nbd,
     fit_gamma_gamma,
@@ -21,6 +20,9 @@ from retain.baselines.clv import (
     purchase_clv,
     rfm_from_payments,
 )
+from retain.baselines.labels import labels_of
+from retain.baselines.logistic import Splits, fit_logistic
+from retain.baselines.recency import RecencyRule
 from retain.errors import RetainError
 
 __all__ = ["churn_baselines", "clv_baselines", "purchase_baselines"]
