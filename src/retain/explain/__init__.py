@@ -1,0 +1,26 @@
+"""Why each customer has the number on the page: SHAP values, merged into signals, said in sentences."""
+
+from retain.explain.drivers import Peers, driver_table, peers_of
+from retain.explain.sentences import describe, format_value
+from retain.explain.shapley import (
+    Signals,
+    additive_in_currency,
+    additive_in_probability,
+    signal_contributions,
+    stability_of,
+    summary_figure,
+)
+
+__all__ = [
+    "Peers",
+    "Signals",
+    "additive_in_currency",
+    "additive_in_probability",
+    "describe",
+    "driver_table",
+    "format_value",
+    "peers_of",
+    "signal_contributions",
+    "stability_of",
+    "summary_figure",
+]

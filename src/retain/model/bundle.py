@@ -1,0 +1,179 @@
+"""A saved model: LightGBM text and JSON in one folder, nothing that could run code when read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from retain.errors import ModelMismatchError
+from retain.model.calibration import LogitCalibrator, ScaleCalibrator
+from retain.model.encoding import Encoder
+from retain.model.fitting import FittedChurn, FittedClv
+from retain.model.heads import ChurnHead, ClvHead
+
+__all__ = ["Bundle", "load_bundle", "save_bundle"]
+
+FORMAT = 1
+
+
+@dataclass
+class Bundle:
+    """Everything that scoring needs.
+
+    Parameters
+    ----------
+    settings
+        Every setting that defines features, labels and money, as plain JSON.
+    features
+        Names of the feature columns built, in order, and the catalogue's fingerprint.
+    tables
+        Tables (and their columns) that the model was trained with.
+    lists
+        Names fixed at training: most used features, comment themes.
+    encoder, churn, clv
+        The fitted parts; `clv` is None where no value could be learnt.
+    about
+        What is shown beside scores: training date, base rate, metrics, peers.
+    """
+
+    settings: dict[str, Any]
+    features: dict[str, Any]
+    tables: dict[str, list[str]]
+    lists: dict[str, Any]
+    encoder: Encoder
+    churn: FittedChurn
+    clv: FittedClv | None
+    about: dict[str, Any] = field(default_factory=dict)
+    version: str = ""
+
+    def files(self) -> dict[str, str]:
+        """Return file name to text; equal models give equal texts."""
+        files = {"churn.txt": self.churn.head.to_text()}
+        for number, refit in enumerate(self.churn.refits):
+            files[f"churn_refit_{number}.txt"] = refit.to_text()
+        saved: dict[str, Any] = {
+            "format": FORMAT,
+            "settings": self.settings,
+            "features": self.features,
+            "tables": self.tables,
+            "lists": self.lists,
+            "encoder": self.encoder.to_json(),
+            "churn": {
+                "slope": self.churn.calibrator.slope,
+                "shift": self.churn.calibrator.shift,
+                "chosen": self.churn.chosen,
+                "refits": len(self.churn.refits),
+            },
+            "clv": None,
+            "about": self.about,
+        }
+        if self.clv is not None:
+            files["clv.txt"] = self.clv.head.to_text()
+            saved["clv"] = {
+                "factor": self.clv.calibrator.factor,
+                "learnt_weeks": self.clv.learnt_weeks,
+                "stretch": self.clv.stretch,
+                "bins": self.clv.bins,
+                "chosen": self.clv.chosen,
+            }
+        files["bundle.json"] = json.dumps(saved, indent=1, sort_keys=True, ensure_ascii=False)
+        return files
+
+
+def bundle_version(files: dict[str, str]) -> str:
+    """Name a bundle by its content."""
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        digest.update(name.encode() + b"\0" + files[name].encode() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def save_bundle(bundle: Bundle, folder: Path) -> str:
+    """Write a bundle aside and move it into place; return its version, a hash of its content."""
+    files = bundle.files()
+    version = bundle_version(files)
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    for name, text in files.items():
+        (aside / name).write_text(text, encoding="utf-8")
+    if folder.exists():
+        shutil.rmtree(folder)
+    aside.replace(folder)
+    bundle.version = version
+    return version
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read a bundle.
+
+    Raises
+    ------
+    ModelMismatchError
+        When the folder holds no bundle, a damaged one, or one of another format.
+    """
+    path = folder / "bundle.json"
+    if not path.is_file():
+        raise ModelMismatchError(
+            f"model: {folder} holds no saved model (bundle.json is missing). Run `retain train` "
+            "first, or name the folder of a model."
+        )
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        texts = {p.name: p.read_text(encoding="utf-8") for p in folder.glob("*.txt")}
+        if saved.get("format") != FORMAT:
+            raise ModelMismatchError(
+                f"model: {folder} has format {saved.get('format')!r}; this version of retain reads "
+                f"format {FORMAT}. Train again."
+            )
+        encoder = Encoder.from_json(saved["encoder"])
+        wide = len(encoder.columns_)
+        churn = FittedChurn(
+            _churn_head(texts["churn.txt"], wide),
+            LogitCalibrator(saved["churn"]["slope"], saved["churn"]["shift"]),
+            [
+                _churn_head(texts[f"churn_refit_{number}.txt"], wide)
+                for number in range(saved["churn"]["refits"])
+            ],
+            saved["churn"]["chosen"],
+        )
+        clv = None
+        if saved["clv"] is not None:
+            clv = FittedClv(
+                ClvHead().from_text(texts["clv.txt"], wide),
+                ScaleCalibrator(saved["clv"]["factor"]),
+                saved["clv"]["learnt_weeks"],
+                saved["clv"]["stretch"],
+                saved["clv"]["bins"],
+                saved["clv"]["chosen"],
+            )
+    except (KeyError, json.JSONDecodeError, OSError, UnicodeDecodeError) as problem:
+        raise ModelMismatchError(
+            f"model: {folder} is damaged ({type(problem).__name__}: {problem}). Train again or "
+            "restore the folder."
+        ) from problem
+    files = {"bundle.json": path.read_text(encoding="utf-8"), **texts}
+    return Bundle(
+        saved["settings"],
+        saved["features"],
+        saved["tables"],
+        saved["lists"],
+        encoder,
+        churn,
+        clv,
+        saved["about"],
+        bundle_version(files),
+    )
+
+
+def _churn_head(text: str, wide: int) -> ChurnHead:
+    import numpy as np
+
+    head = ChurnHead().from_text(text, wide)
+    head.classes_ = np.array([0.0, 1.0])
+    return head

@@ -1,0 +1,391 @@
+"""Learning forward in time: settings are chosen on later rows, calibration on rows never learnt from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retain.errors import SnapshotError
+from retain.model.calibration import LogitCalibrator, ScaleCalibrator
+from retain.model.heads import ChurnHead, ClvHead
+
+__all__ = [
+    "SETTINGS",
+    "FittedChurn",
+    "FittedClv",
+    "default_lightgbm",
+    "fit_churn",
+    "fit_clv",
+]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+# From stiff to supple; which suits the panel is decided on rows later than those learnt from.
+SETTINGS: tuple[dict[str, Any], ...] = (
+    {"num_leaves": 4, "max_depth": 2, "min_child_samples": 200},
+    {"num_leaves": 8, "max_depth": 4, "min_child_samples": 100},
+    {"num_leaves": 16, "max_depth": 5, "min_child_samples": 100},
+)
+MOST_ROUNDS = 240
+LEAST_ROUNDS = 20
+SEARCH_ROWS = 40_000
+CALIBRATION_FOLDS = 3
+REFITS = 5
+REFIT_ROWS = 40_000
+LEAST_OF_A_CLASS = 30
+
+
+@dataclass
+class FittedChurn:
+    """A churn head with its calibration and refits.
+
+    Parameters
+    ----------
+    head
+        Learnt from every ripe row.
+    calibrator
+        From raw log-odds to the probability on the page.
+    refits
+        The same model learnt from resampled customers: for intervals and stability.
+    chosen
+        Settings and rounds.
+    out_of_time
+        Rows scored by models that had not seen them: position, raw log-odds, period.
+    """
+
+    head: ChurnHead
+    calibrator: LogitCalibrator
+    refits: list[ChurnHead] = field(default_factory=list)
+    chosen: dict[str, Any] = field(default_factory=dict)
+    out_of_time: dict[str, Any] = field(default_factory=dict)
+
+    def predict(self, X: Any) -> Floats:
+        """Return calibrated probabilities, shape (rows,)."""
+        return self.calibrator(self.head.raw_score(X))
+
+    def interval(self, X: Any, level: float) -> tuple[Floats, Floats]:
+        """Return a confidence interval of the calibrated probability from the refits."""
+        from scipy.stats import norm
+
+        centre = self.calibrator.slope * self.head.raw_score(X) + self.calibrator.shift
+        if not self.refits:
+            nothing = np.full(len(centre), np.nan)
+            return nothing, nothing
+        scores = np.array([self.calibrator.slope * one.raw_score(X) for one in self.refits])
+        spread = scores.std(axis=0, ddof=1) * norm.ppf(0.5 + level / 2.0)
+        return tuple(1.0 / (1.0 + np.exp(-(centre + sign * spread))) for sign in (-1.0, 1.0))  # type: ignore[return-value]
+
+
+@dataclass
+class FittedClv:
+    """A CLV head with its level, its horizon and its intervals.
+
+    Parameters
+    ----------
+    head
+        Learnt from every ripe row.
+    calibrator
+        From the raw score to currency within `learnt_weeks`.
+    learnt_weeks
+        Weeks of value that the labels held.
+    stretch
+        Factor from the learnt weeks to the whole horizon; 1 when nothing is extrapolated.
+    bins
+        Edges of predicted value (ascending) and, per bin, the lower and upper multiple or amount of
+        the interval: arrays of shape (bins,), in currency of the learnt weeks.
+    chosen
+        Settings and rounds.
+    """
+
+    head: ClvHead
+    calibrator: ScaleCalibrator
+    learnt_weeks: int
+    stretch: float
+    bins: dict[str, list[float]] = field(default_factory=dict)
+    chosen: dict[str, Any] = field(default_factory=dict)
+
+    def predict(self, X: Any) -> Floats:
+        """Return expected discounted margin within the horizon, shape (rows,), currency."""
+        return self.stretch * self.calibrator(self.head.raw_score(X))
+
+    def interval(self, X: Any) -> tuple[Floats, Floats]:
+        """Return the interval in which outcomes of similar predictions fell out of time."""
+        value = self.calibrator(self.head.raw_score(X))
+        if not self.bins:
+            return np.full(len(value), np.nan), np.full(len(value), np.nan)
+        at = np.searchsorted(np.array(self.bins["edges"]), value, side="right")
+        low = np.minimum(value * np.array(self.bins["low"])[at], value)
+        high = np.maximum(value * np.array(self.bins["high"])[at], value)
+        return self.stretch * low, self.stretch * high
+
+
+def fit_churn(
+    X: Any,
+    y: Any,
+    when: Any,
+    who: Any,
+    *,
+    purge: int,
+    categorical: list[int] | None = None,
+    seed: int = 0,
+    refits: int = REFITS,
+    chosen: dict[str, Any] | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> FittedChurn:
+    """Choose settings forward in time, learn from every row, calibrate on rows not learnt from.
+
+    Parameters
+    ----------
+    X
+        Encoded features, shape (rows, columns).
+    y
+        Outcomes 0 / 1, shape (rows,).
+    when, who
+        Week and customer of each row, whole numbers.
+    purge
+        Weeks that must lie between a row learnt from and a row judged on.
+    categorical
+        Positions of categorical columns.
+    seed
+        Same seed and rows, same bytes.
+    refits
+        How many models to learn from resampled customers.
+    chosen
+        Settings and rounds from an earlier search, to skip it.
+    progress
+        Called with what is being done.
+
+    Raises
+    ------
+    SnapshotError
+        When one of the classes is missing or too rare.
+    """
+    X, y, when, who = np.asarray(X), np.asarray(y, float), np.asarray(when), np.asarray(who)
+    _enough(y)
+    fixed = {"categorical": tuple(categorical or ()), "seed": seed}
+    folds = _folds(when, purge)
+    if chosen is None:
+        chosen = _search(ChurnHead, "binary_logloss", X, y, when, who, folds, fixed, progress)
+    head = ChurnHead(**chosen, **fixed)
+    raw, seen = np.full(len(y), np.nan), np.zeros(len(y), dtype=bool)
+    for train, test in folds:
+        if len(np.unique(y[train])) < 2:
+            continue
+        progress("calibrating out of time")
+        raw[test] = _clone(head).fit(X[train], y[train]).raw_score(X[test])
+        seen[test] = True
+    if seen.any() and len(np.unique(y[seen])) == 2:
+        periods = (when[seen].max() - when[seen].min()) / max(purge, 1) + 1.0
+        calibrator = LogitCalibrator.fit(raw[seen], y[seen], _recent(when[seen], purge), periods)
+    else:
+        calibrator = LogitCalibrator()
+    progress("learning from every snapshot")
+    head.fit(X, y)
+    others = []
+    for number in range(refits):
+        progress(f"refit {number + 1} of {refits}")
+        rows = _resampled(who, seed + 1000 + number, REFIT_ROWS)
+        if len(np.unique(y[rows])) == 2:
+            others.append(
+                ChurnHead(**chosen, **{**fixed, "seed": seed + 1 + number}).fit(X[rows], y[rows])
+            )
+    return FittedChurn(
+        head, calibrator, others, chosen, {"rows": np.flatnonzero(seen), "raw": raw[seen]}
+    )
+
+
+def fit_clv(
+    X: Any,
+    y: Any,
+    when: Any,
+    who: Any,
+    *,
+    learnt_weeks: int,
+    stretch: float = 1.0,
+    categorical: list[int] | None = None,
+    level: float = 0.9,
+    seed: int = 0,
+    chosen: dict[str, Any] | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> FittedClv:
+    """Learn the expected margin of the next `learnt_weeks`, with its level and interval out of time.
+
+    Parameters
+    ----------
+    X, y, when, who
+        As for `fit_churn`; y in currency.
+    learnt_weeks
+        Weeks of value in y; also the purge between learning and judging.
+    stretch
+        Factor from the learnt weeks to the configured horizon.
+    categorical
+        Positions of categorical columns.
+    level
+        Share of outcomes that the interval is to hold.
+    seed
+        Same seed and rows, same bytes.
+    chosen
+        Settings and rounds from an earlier search, to skip it.
+    progress
+        Called with what is being done.
+    """
+    X, y, when, who = np.asarray(X), np.asarray(y, float), np.asarray(when), np.asarray(who)
+    gains = np.maximum(y, 0.0)
+    if not gains.sum() > 0:
+        raise SnapshotError(
+            "CLV: no snapshot was followed by any revenue, so there is no value to learn. "
+            "Check the payments or subscriptions table and clv.horizon_weeks."
+        )
+    fixed = {"categorical": tuple(categorical or ()), "seed": seed}
+    folds = _folds(when, learnt_weeks)
+    if chosen is None:
+        chosen = _search(ClvHead, "tweedie", X, gains, when, who, folds, fixed, progress)
+    head = ClvHead(**chosen, **fixed)
+    raw, seen = np.full(len(y), np.nan), np.zeros(len(y), dtype=bool)
+    for train, test in folds:
+        if not gains[train].sum() > 0:
+            continue
+        progress("levelling out of time")
+        raw[test] = _clone(head).fit(X[train], gains[train]).raw_score(X[test])
+        seen[test] = True
+    calibrator, bins = ScaleCalibrator(), {}
+    if seen.any():
+        periods = (when[seen].max() - when[seen].min()) / max(learnt_weeks, 1) + 1.0
+        weight = _recent(when[seen], learnt_weeks)
+        calibrator = ScaleCalibrator.fit(raw[seen], y[seen], weight, periods)
+        bins = _interval_bins(calibrator(raw[seen]), y[seen], level)
+    progress("learning value from every snapshot")
+    head.fit(X, gains)
+    return FittedClv(head, calibrator, learnt_weeks, stretch, bins, chosen)
+
+
+def default_lightgbm(X: Any, y: Any, seed: int = 0) -> Any:
+    """Fit LightGBM as it comes, the baseline that ours must not lose to.
+
+    Returns
+    -------
+    object with ``predict_proba``.
+    """
+    import lightgbm as lgb
+
+    model = lgb.LGBMClassifier(random_state=seed, verbosity=-1, deterministic=True, n_jobs=2)
+    return model.fit(np.asarray(X), np.asarray(y))
+
+
+def _enough(y: Floats) -> None:
+    left, stayed = int(y.sum()), int(len(y) - y.sum())
+    if min(left, stayed) < LEAST_OF_A_CLASS:
+        which = "leavers" if left <= stayed else "customers who stayed"
+        raise SnapshotError(
+            f"churn: too few {which} to learn from: {min(left, stayed)} of {len(y)} ripe snapshots, "
+            f"at least {LEAST_OF_A_CLASS} are needed. Bring more history, widen "
+            "churn.horizon_weeks, or check that the churn kind fits the business."
+        )
+
+
+def _folds(when: Ints, purge: int) -> list[tuple[Any, Any]]:
+    """Latest periods to judge on, each with all rows that lie at least a purge before it."""
+    weeks = np.unique(when)
+    folds = []
+    for week in weeks[::-1]:
+        train = np.flatnonzero(when <= week - purge)
+        if len(train) == 0:
+            break
+        folds.append((train, np.flatnonzero(when == week)))
+    if len(folds) <= CALIBRATION_FOLDS:
+        return folds
+    # spread over up to two purges, the newest always in
+    reach = [
+        fold for fold, week in zip(folds, weeks[::-1], strict=False) if week > weeks[-1] - 2 * purge
+    ]
+    picks = np.unique(np.linspace(0, len(reach) - 1, CALIBRATION_FOLDS).round().astype(int))
+    return [reach[at] for at in picks]
+
+
+def _search(
+    head: type[Any],
+    metric: str,
+    X: Any,
+    y: Floats,
+    when: Ints,
+    who: Ints,
+    folds: list[tuple[Any, Any]],
+    fixed: dict[str, Any],
+    progress: Callable[[str], None],
+) -> dict[str, Any]:
+    """Try each setting on rows later than those learnt from; take the best with its rounds."""
+    if not folds:  # too little history to look ahead: the stiff one, and it is said on the card
+        return {**SETTINGS[1], "rounds": 80}
+    usable = [
+        (train, test)
+        for train, test in folds
+        if y[train].sum() > 0 and len(np.unique(y[train])) > 1
+    ] or folds
+    scores: list[tuple[float, int, int]] = []
+    for number, setting in enumerate(SETTINGS):
+        progress(f"trying setting {number + 1} of {len(SETTINGS)}")
+        curves = []
+        for train, test in usable[:2]:
+            train, test = _thinned(train, who, fixed["seed"]), _thinned(test, who, fixed["seed"])
+            one = head(**setting, **fixed, rounds=MOST_ROUNDS)
+            _, record = one._train(X[train], y[train], None, (X[test], y[test]))
+            curves.append(np.array(record["valid_0"][metric]))
+        mean = np.mean(curves, axis=0)
+        best = max(int(mean.argmin()) + 1, LEAST_ROUNDS)
+        scores.append((float(mean[best - 1]), number, best))
+    _, number, rounds = min(scores)
+    return {**SETTINGS[number], "rounds": rounds}
+
+
+def _thinned(rows: Ints, who: Ints, seed: int) -> Ints:
+    """Keep whole customers until about `SEARCH_ROWS` rows are left."""
+    if len(rows) <= SEARCH_ROWS:
+        return rows
+    people = np.unique(who[rows])
+    keep = np.random.default_rng(seed).permutation(people)[: len(people) * SEARCH_ROWS // len(rows)]
+    return rows[np.isin(who[rows], keep)]
+
+
+def _resampled(who: Ints, seed: int, most: int) -> Ints:
+    """Draw customers with replacement and take all their rows."""
+    rng = np.random.default_rng(seed)
+    people, first = np.unique(who, return_inverse=True)
+    draws = len(people) if len(who) <= most else max(len(people) * most // len(who), 1)
+    times = np.bincount(rng.integers(0, len(people), draws), minlength=len(people))
+    return np.repeat(np.arange(len(who)), times[first])
+
+
+def _recent(when: Ints, purge: int) -> Floats:
+    """Weights that halve with every purge of age."""
+    return 0.5 ** ((when.max() - when) / max(purge, 1))
+
+
+def _clone(head: Any) -> Any:
+    return type(head)(**head.get_params())
+
+
+def _interval_bins(value: Floats, y: Floats, level: float) -> dict[str, list[float]]:
+    """Multiples of the prediction between which outcomes fell, per bin of similar predictions."""
+    order = np.argsort(value, kind="stable")
+    groups = np.array_split(order, max(min(20, len(value) // 100), 1))
+    tail = (1.0 - level) / 2.0
+    edges, low, high = [], [], []
+    for number, rows in enumerate(groups):
+        multiples = y[rows] / np.maximum(value[rows], 1e-9)
+        n = len(rows)
+        # the conformal rank: one more row than were seen
+        low.append(
+            float(np.quantile(multiples, max(np.floor(tail * (n + 1)) / n, 0.0), method="lower"))
+        )
+        high.append(
+            float(
+                np.quantile(multiples, min(np.ceil((1 - tail) * (n + 1)) / n, 1.0), method="higher")
+            )
+        )
+        if number:
+            edges.append(float(value[rows[0]]))
+    return {"edges": edges, "low": low, "high": high}
