@@ -1,0 +1,390 @@
+"""The same results for a terminal: rich tables that fit 80 columns and use 140.
+
+Nothing here prints. Where the terminal has no colours or only plain letters, marks turn into signs
+that it can show.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import pandas as pd
+from rich import box
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from retain.report.customers import UNSTABLE_PCT
+from retain.report.wording import NOTHING, chance, clean, number, points, tenths
+
+__all__ = ["counts_table", "findings_table", "metrics_table", "riskiest_table"]
+
+_WIDE = 118
+_PLAIN = str.maketrans({"–": "-", "−": "-", "▲": "+", "▼": "-", "…": "~", "\xa0": " ", "·": "|"})
+_SEVERITY = {
+    "error": ("✗", "x", "bold red"),
+    "warning": ("!", "!", "yellow"),
+    "advice": ("·", "-", "cyan"),
+}
+_SMALL_IS_GOOD = ("brier", "loss", "mae", "rmse", "error", "ece", "deviance")
+
+
+class _FindingLike(Protocol):
+    """What a data-usability finding must offer to be shown."""
+
+    @property
+    def table(self) -> str: ...
+    @property
+    def column(self) -> str: ...
+    @property
+    def severity(self) -> str: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def message(self) -> str: ...
+    @property
+    def examples(self) -> tuple[str, ...]: ...
+    @property
+    def todo(self) -> str: ...
+
+
+class _CountsLike(Protocol):
+    """What the counts of one table must offer to be shown."""
+
+    @property
+    def rows_in(self) -> int: ...
+    @property
+    def used(self) -> int: ...
+    @property
+    def set_aside(self) -> Mapping[str, int]: ...
+
+
+class _Fitted:
+    """A renderable built for the width and the letters of the terminal that shows it."""
+
+    def __init__(self, build: Callable[[bool, bool], RenderableType]) -> None:
+        self._build = build
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Build for this console: (wide, plain letters only)."""
+        yield self._build(options.max_width >= _WIDE, options.ascii_only)
+
+
+def _table(plain: bool, title: str, caption: str = "") -> Table:
+    return Table(
+        title=Text(_said(title, plain), style="bold"),
+        title_justify="left",
+        caption=Text(_said(caption, plain), style="dim") if caption else None,
+        caption_justify="left",
+        box=box.ASCII2 if plain else box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+        header_style="dim",
+        expand=False,
+    )
+
+
+def _said(text: str, plain: bool) -> str:
+    """Turn text into letters that the terminal has."""
+    if not plain:
+        return text
+    return text.translate(_PLAIN).encode("ascii", "replace").decode()
+
+
+def _cell(text: object, plain: bool, style: str = "") -> Text:
+    """Give text as text: whatever looks like markup in it stays as it is."""
+    return Text(_said(clean(text).replace("\n", " "), plain), style=style)
+
+
+def _known(value: Any) -> float | None:
+    missing = value is None or value is pd.NA or value is pd.NaT
+    figure = math.nan if missing else float(value)
+    return figure if math.isfinite(figure) else None
+
+
+def _bar(share: float, top: float, width: int, plain: bool) -> Text:
+    """Draw a share as a bar of eighths (or of signs) on a track."""
+    full = min(max(share / top, 0.0), 1.0) * width if top > 0 else 0.0
+    if plain:
+        n = round(full)
+        return Text("#" * n + "." * (width - n))
+    n, rest = int(full), int((full - int(full)) * 8)
+    drawn = "█" * n + ("" if not rest else " ▏▎▍▌▋▊▉"[rest])
+    return Text(drawn.ljust(width))
+
+
+def riskiest_table(
+    scores: pd.DataFrame, n: int = 10, currency: str = "", drivers: pd.DataFrame | None = None
+) -> RenderableType:
+    """Show the customers with the most value at risk and the signals that go with it.
+
+    Parameters
+    ----------
+    scores
+        The scored rows of one week; those not eligible are left out and counted below.
+    n
+        How many customers.
+    currency
+        Code in front of amounts.
+    drivers
+        When given, a customer whose first raising driver has a stability below 0.4 gets no single
+        reason.
+
+    Returns
+    -------
+    rich renderable
+        One line per customer; at 118 columns and more with CLV, MRR and a second reason.
+    """
+    live = scores.loc[scores["eligible"].fillna(False).astype(bool)]
+    by_value = bool(live["value_at_risk"].notna().any()) if "value_at_risk" in live else False
+    keys = (["value_at_risk"] if by_value else []) + ["churn_probability", "customer_id"]
+    first = live.sort_values(keys, ascending=[k == "customer_id" for k in keys]).head(n)
+    rows: list[Mapping[str, Any]] = [dict(row) for _, row in first.iterrows()]
+    unsteady: set[str] = set()
+    if drivers is not None and "stability" in drivers:
+        raising = drivers.loc[(drivers["target"] == "churn") & (drivers["contribution"] > 0)]
+        top = raising.sort_values("contribution", ascending=False).drop_duplicates("customer_id")
+        unsteady = set(top.loc[top["stability"] < UNSTABLE_PCT / 100, "customer_id"].astype(str))
+    highest = max((_known(row["churn_probability"]) or 0.0 for row in rows), default=0.0)
+    unit = f" {currency}" if currency else ""
+
+    def reason(row: Mapping[str, Any], wide: bool) -> str:
+        if str(row["customer_id"]) in unsteady:
+            return "No stable single reason"
+        said = [row.get(f"driver_{i}") for i in range(1, 3 if wide else 2)]
+        known = [str(text) for text in said if isinstance(text, str) and text]
+        return "\n".join(known) or "No signal stands out"
+
+    def build(wide: bool, plain: bool) -> RenderableType:
+        left_out = len(scores) - len(live)
+        caption = f"{len(live):,} eligible, {left_out:,} not; signals are associations, not causes."
+        order = "value at risk" if by_value else "churn probability"
+        table = _table(plain, f"{len(rows)} of {len(live):,} customers, by {order}", caption)
+        table.add_column("#", justify="right", style="dim")
+        table.add_column("Customer", style="bold", max_width=24 if wide else 13, overflow="fold")
+        if wide:
+            table.add_column("Owner", max_width=14, overflow="ellipsis", no_wrap=True)
+        table.add_column("Leaves", justify="right", no_wrap=True)
+        if wide:
+            table.add_column("", width=10, no_wrap=True)
+        table.add_column("Change", justify="right", no_wrap=True)
+        if by_value:
+            table.add_column(f"At risk{unit}" if wide else "At risk", justify="right", no_wrap=True)
+        if wide and by_value:
+            table.add_column(f"CLV{unit}", justify="right", no_wrap=True)
+        table.add_column("Associated with", ratio=1, min_width=24)
+        for rank, row in enumerate(rows, 1):
+            p = tenths(_known(row["churn_probability"]) or 0.0)
+            before = _known(row.get("previous_probability"))
+            change = None if before is None else p - tenths(before)
+            band = str(row.get("risk_band"))
+            hue = {"high": "bold red", "watch": "yellow"}.get(band, "")
+            moved = "red" if (change or 0) > 0 else "green" if (change or 0) < 0 else "dim"
+            bar = _bar(p / 1000, highest, 10, plain)
+            bar.stylize(hue or "dim")
+            cells: list[RenderableType] = [_cell(rank, plain), _cell(row["customer_id"], plain)]
+            if wide:
+                owner = row.get("owner")
+                cells.append(_cell(owner if isinstance(owner, str) else NOTHING, plain))
+            cells.append(_cell(chance(p), plain, hue))
+            if wide:
+                cells.append(bar)
+            shift = "new" if change is None else points(change).removesuffix(" pts")
+            cells.append(_cell(shift, plain, moved))
+            if by_value:
+                risk = _known(row["value_at_risk"])
+                cells.append(_cell(number(None if risk is None else round(risk)), plain, "bold"))
+            if wide and by_value:
+                clv = _known(row.get("clv"))
+                cells.append(_cell(number(None if clv is None else round(clv)), plain))
+            text = Text("\n").join(_cell(line, plain) for line in reason(row, wide).split("\n"))
+            table.add_row(*cells, text)
+        if not rows:
+            return Text("Nobody was eligible this week.", style="dim")
+        return table
+
+    return _Fitted(build)
+
+
+def findings_table(findings: Iterable[_FindingLike]) -> RenderableType:
+    """Show what a check found, errors first: where, how often, what, and what to do.
+
+    Parameters
+    ----------
+    findings
+        Objects with table, column, severity (error, warning, advice), count, message, examples and
+        todo.
+
+    Returns
+    -------
+    rich renderable
+    """
+    weight = {name: i for i, name in enumerate(_SEVERITY)}
+    ordered = sorted(
+        findings, key=lambda f: (weight.get(f.severity, 9), f.table, f.column, -f.count)
+    )
+    tally = {name: sum(f.severity == name for f in ordered) for name in _SEVERITY}
+
+    def build(wide: bool, plain: bool) -> RenderableType:
+        if not ordered:
+            return Text("Nothing to mend: every table can be used as it is.", style="green")
+        title = "   ".join(
+            f"{n:,} {name if n == 1 or name == 'advice' else name + 's'}"
+            for name, n in tally.items()
+        )
+        table = _table(plain, title)
+        table.add_column("", width=1, no_wrap=True)
+        table.add_column("Where", max_width=34 if wide else 20, overflow="fold")
+        table.add_column("Rows", justify="right", no_wrap=True)
+        table.add_column("Found", ratio=3, min_width=24)
+        if wide:
+            table.add_column("What to do", ratio=2)
+        for f in ordered:
+            mark, letter, style = _SEVERITY.get(f.severity, ("?", "?", ""))
+            where = Text.assemble(_cell(f.table, plain, "bold"))
+            if f.column:
+                where.append("." if wide else "\n")
+                where.append_text(_cell(f.column, plain))
+            found = _cell(f.message, plain)
+            if f.examples:
+                found.append_text(_cell("  e.g. " + ", ".join(f.examples[:3]), plain, "dim"))
+            if not wide and f.todo:
+                found.append("\n")
+                found.append_text(_cell(("> " if plain else "→ ") + f.todo, plain, "italic"))
+            cells: list[RenderableType] = [
+                Text(letter if plain else mark, style=style),
+                where,
+                _cell(f"{f.count:,}" if f.count else "", plain, style),
+                found,
+            ]
+            table.add_row(*cells, *([_cell(f.todo, plain, "italic")] if wide else []))
+        return table
+
+    return _Fitted(build)
+
+
+def counts_table(counts: Mapping[str, _CountsLike]) -> RenderableType:
+    """Show per table that rows in = used + set aside, with the reasons.
+
+    Parameters
+    ----------
+    counts
+        Table -> object with rows_in, used and set_aside (reason -> rows).
+
+    Returns
+    -------
+    rich renderable
+    """
+
+    def build(wide: bool, plain: bool) -> RenderableType:
+        table = _table(plain, "Rows read: in = used + set aside")
+        table.add_column("Table", style="bold", no_wrap=True)
+        table.add_column("In", justify="right", no_wrap=True)
+        table.add_column("Used", justify="right", no_wrap=True)
+        table.add_column("Set aside", justify="right", no_wrap=True)
+        if wide:
+            table.add_column("", width=10, no_wrap=True)
+        table.add_column("Why", ratio=1, style="dim")
+        for name, c in counts.items():
+            aside = sum(c.set_aside.values())
+            why = ", ".join(
+                f"{reason} {n:,}"
+                for reason, n in sorted(c.set_aside.items(), key=lambda item: (-item[1], item[0]))
+                if n
+            )
+            share = c.used / c.rows_in if c.rows_in else 0.0
+            cells: list[RenderableType] = [
+                _cell(name, plain),
+                _cell(f"{c.rows_in:,}", plain),
+                _cell(f"{c.used:,}", plain),
+                _cell(f"{aside:,}", plain, "yellow" if aside else "dim"),
+            ]
+            if wide:
+                bar = _bar(share, 1.0, 10, plain)
+                bar.stylize("cyan")
+                cells.append(bar)
+            table.add_row(*cells, _cell(why, plain))
+        total = sum(c.rows_in for c in counts.values())
+        used = sum(c.used for c in counts.values())
+        if len(counts) > 1:
+            table.add_section()
+            ends = [_cell(text, plain) for text in (f"{total:,}", f"{used:,}", f"{total - used:,}")]
+            table.add_row(_cell("together", plain), *ends, *([Text("")] if wide else []), Text(""))
+        return table
+
+    return _Fitted(build)
+
+
+def metrics_table(
+    rows: Sequence[Mapping[str, Any]], title: str = "The model beside its baselines"
+) -> RenderableType:
+    """Show metrics by model, the best of each marked.
+
+    Parameters
+    ----------
+    rows
+        One dict per model: ``name`` and metrics by name; ``<metric>_low`` and ``<metric>_high``,
+        where given, are its interval. Small is good for losses and errors (brier, log_loss, mae,
+        rmse, ...); nearest to zero for bias, nearest to one for slope; else large is good.
+    title
+        What is compared, and on what.
+
+    Returns
+    -------
+    rich renderable
+        Models in rows when they fit, else metrics in rows.
+    """
+    names = [str(row["name"]) for row in rows]
+    metrics: list[str] = []
+    for row in rows:
+        for key in row:
+            ends = key.endswith(("_low", "_high")) and key.rsplit("_", 1)[0] in row
+            if key != "name" and not ends and key not in metrics:
+                metrics.append(key)
+
+    def best(metric: str) -> float | None:
+        known = [v for row in rows if (v := _known(row.get(metric))) is not None]
+        if len(known) < 2:
+            return None
+        if "bias" in metric:
+            return min(known, key=abs)
+        if "slope" in metric:
+            return min(known, key=lambda v: abs(v - 1))
+        small = any(part in metric for part in _SMALL_IS_GOOD)
+        return min(known) if small else max(known)
+
+    def figure(value: float) -> str:
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3f}".replace("-", "−")
+
+    def build(wide: bool, plain: bool) -> RenderableType:
+        caption = ("*" if plain else "●") + " best of its line; intervals below the figure"
+        has_interval = any(f"{metric}_low" in row for row in rows for metric in metrics)
+        table = _table(plain, title, caption if has_interval else caption.split(";")[0])
+        table.add_column("", no_wrap=True)
+        for name in names:
+            table.add_column(escape(_said(name, plain)), justify="right")
+        for metric in metrics:
+            top = best(metric)
+            cells = [_cell(metric.replace("_", " "), plain)]
+            for row in rows:
+                value = _known(row.get(metric))
+                if value is None:
+                    cells.append(_cell(NOTHING, plain, "dim"))
+                    continue
+                wins = top is not None and value == top
+                text = _cell(figure(value), plain, "bold green" if wins else "")
+                mark = ("*" if plain else "●") if wins else " "
+                text.append(f" {mark}", style="green")
+                low, high = _known(row.get(f"{metric}_low")), _known(row.get(f"{metric}_high"))
+                if low is not None and high is not None:
+                    between = f"\n{figure(low)} – {figure(high)}  "
+                    text.append(_said(between, plain), style="dim")
+                cells.append(text)
+            table.add_row(*cells)
+        return Group(table)
+
+    return _Fitted(build)
