@@ -401,6 +401,22 @@ def test_the_literatures_recency_is_not_taken_for_time_since():
         RecencyRule().fit(pd.DataFrame({"recency": [1.0, 2.0]}), [0, 1])
 
 
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [
+        ("days_since_last_use", True),
+        ("weeks_since_contact", True),
+        ("days_since_purchase", True),
+        ("weeks_since_downgrade", False),
+        ("weeks_since_failed_payment", False),
+        ("weeks_since_answer", False),
+    ],
+)
+def test_only_time_since_behaviour_is_taken_for_recency(name, taken):
+    X = pd.DataFrame({name: [1.0, 2.0, 8.0, 9.0]})
+    assert taken == ("recency rule" in churn_baselines(X, [0, 1, 0, 1], X))
+
+
 def test_a_rule_refuses_features_without_its_column():
     X, y = snapshots(50)
     rule = RecencyRule().fit(X, y)
@@ -518,6 +534,7 @@ def test_the_panel_holds_every_baseline_under_its_printed_name():
 
     class Default:
         def predict_proba(self, X):
+            assert isinstance(X, np.ndarray)
             return np.column_stack([np.full(len(X), 0.75), np.full(len(X), 0.25)])
 
     scored = churn_baselines(

@@ -39,7 +39,7 @@ def churn_baselines(
     recency_columns: Sequence[str] | None = None,
     groups: npt.ArrayLike | None = None,
     splits: Splits | None = None,
-    default_lightgbm: Callable[[pd.DataFrame, npt.NDArray[np.float64]], Any] | None = None,
+    default_lightgbm: Callable[[Floats, Floats], Any] | None = None,
     seed: int = 0,
 ) -> dict[str, Floats]:
     """Fit every churn baseline on the training snapshots and score the test snapshots.
@@ -57,8 +57,8 @@ def churn_baselines(
     groups, splits
         As for `fit_logistic`.
     default_lightgbm
-        Takes X and y, gives a fitted object with `predict_proba` of shape (n, 2) or a plain
-        vector of probabilities. Left out when `None`.
+        Takes the matrix of float64 (nan where unknown) and the labels, gives a fitted object
+        whose `predict_proba` takes such a matrix. Left out when `None`.
     seed
         For the choice of the penalty.
 
@@ -83,8 +83,8 @@ def churn_baselines(
     )
     scored["logistic regression"] = logistic.predict_proba(X_test)[:, 1]
     if default_lightgbm is not None:
-        probability = np.asarray(default_lightgbm(X_train, churned).predict_proba(X_test))
-        scored["default LightGBM"] = probability[:, 1] if probability.ndim == 2 else probability
+        train, test = (X.to_numpy(dtype=float, na_value=np.nan) for X in (X_train, X_test))
+        scored["default LightGBM"] = default_lightgbm(train, churned).predict_proba(test)[:, 1]
     return scored
 
 

@@ -17,7 +17,8 @@ __all__ = ["RecencyRule"]
 
 Floats = npt.NDArray[np.float64]
 
-_SINCE = re.compile(r"(days|weeks)_since_")
+_BEHAVIOUR = "use|usage|login|activity|event|visit|purchase|order|payment|contact"
+_SINCE = re.compile(rf"^(days|weeks)_since_(last_|any_)?({_BEHAVIOUR})$")
 _TILT = 1e-6  # share of the strictly increasing part that keeps the ordering on plateaus
 
 
@@ -27,9 +28,9 @@ class RecencyRule:
     Parameters
     ----------
     columns
-        Recency columns in order of preference. `None` means every column whose name holds
-        ``days_since_`` or ``weeks_since_``, in the order of the frame. The first that has any
-        value in training is used, alone.
+        Recency columns in order of preference. `None` means those named after behaviour, such as
+        ``days_since_last_use`` or ``weeks_since_purchase`` (a downgrade or a survey is none), in
+        the order of the frame. The first that has any value in training is used, alone.
     days_per_unit
         Days in one unit of the column. `None` means 7 when its name speaks of weeks, else 1.
 

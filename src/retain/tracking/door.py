@@ -26,7 +26,7 @@ _SECRET_QUERY = re.compile(
     re.I,
 )
 
-# Said to MLflow before it is imported. The first two only take the word "true".
+# Said to MLflow before it is imported. DO_NOT_TRACK takes nothing but the word "true".
 _OFF = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
 _UNLESS_SET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
