@@ -125,6 +125,9 @@ def page_head(
     def figure(label: str, value: str, hint: str) -> dict[str, str]:
         return {"label": label, "value": value, "hint": hint}
 
+    def whole(amount: float) -> str:
+        return (money_short if amount >= 1e7 else money)(round(amount), currency)
+
     total_in = int(manifest["customers"]["in"])
     figures = [
         figure("Eligible customers", number(n), f"of {total_in:,} in the data"),
@@ -137,13 +140,11 @@ def page_head(
     if known["clv"]:
         years = manifest.get("clv_horizon_weeks")
         ahead = f"expected margin, {years} weeks ahead" if years else "expected discounted margin"
-        figures.append(
-            figure("Value at risk", money(round(at_risk), currency), "probability × CLV, summed")
-        )
-        figures.append(figure("CLV, all customers", money(round(clv), currency), ahead))
+        figures.append(figure("Value at risk", whole(at_risk), "probability × CLV, summed"))
+        figures.append(figure("CLV, all customers", whole(clv), ahead))
     if known["mrr"]:
         hint = f"a month, of {money_short(mrr, currency)}"
-        figures.append(figure("MRR at risk", money(round(mrr_at_risk), currency), hint))
+        figures.append(figure("MRR at risk", whole(mrr_at_risk), hint))
 
     account = _account(manifest["customers"], n)
     sources = _sources(manifest.get("sources") or {})
