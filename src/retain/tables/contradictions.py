@@ -82,11 +82,9 @@ def departures_and_subscriptions_disagree(tables: Tables) -> Iterator[Finding]:
     near = f"BETWEEN -{NEAR_DAYS} AND {NEAR_DAYS}"
     count, examples = _people(
         tables,
-        "SELECT DISTINCT d.customer_id FROM departures d WHERE EXISTS (SELECT 1 FROM "
-        "subscriptions s WHERE s.customer_id = d.customer_id) AND NOT EXISTS (SELECT 1 FROM "
-        "subscriptions s WHERE s.customer_id = d.customer_id AND date_diff('day', s.ended_at, d.left_at) "
-        + near
-        + ")",
+        "SELECT DISTINCT d.customer_id FROM departures d WHERE d.customer_id IN (SELECT "
+        "s.customer_id FROM subscriptions s) AND NOT EXISTS (SELECT 1 FROM subscriptions s WHERE "
+        f"s.customer_id = d.customer_id AND date_diff('day', s.ended_at, d.left_at) {near})",
     )
     if count:
         yield Finding(

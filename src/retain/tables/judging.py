@@ -9,7 +9,7 @@ import duckdb
 
 from retain.errors import TableError
 from retain.tables.mapping import Counts
-from retain.tables.sources import explain
+from retain.tables.sources import PART, ROW, explain, one_thread
 from retain.tables.sql import quoted, rows_of, word
 from retain.tables.staging import Staged
 
@@ -39,7 +39,7 @@ class Judge:
             return self._settle_view(table, reason)
         total = rows_of(self.con, f"SELECT count(*) FROM {table.relation}")[0][0]
         self.con.execute(
-            f"CREATE TABLE reasons_{name} AS SELECT rowid AS n, {reason} AS reason "
+            f"CREATE TABLE reasons_{name} AS SELECT _row AS n, {reason} AS reason "
             f"FROM {table.relation} WHERE ({reason}) IS NOT NULL"
         )
         self._repeats(table)
@@ -47,7 +47,7 @@ class Judge:
         if aside:
             self._keep_aside(table, f"SELECT n, reason FROM reasons_{name}")
             self.con.execute(
-                f"DELETE FROM {table.relation} WHERE rowid IN (SELECT n FROM reasons_{name})"
+                f"DELETE FROM {table.relation} WHERE _row IN (SELECT n FROM reasons_{name})"
             )
         for number, (line, text, why) in enumerate(table.rejected):
             if number == 0:
@@ -108,7 +108,7 @@ class Judge:
         if aside:
             self._keep_aside(
                 table,
-                f"SELECT row_number() OVER () - 1 AS n, {reason} AS reason FROM {table.relation}",
+                f"SELECT _row AS n, {reason} AS reason FROM {table.relation}",
             )
         self._count_oddities(table)
         kept = ", ".join(quoted(column) for column in table.kept)
@@ -177,9 +177,9 @@ class Judge:
         key = ", ".join(quoted(one) for one in keys)
         there = f"AND {quoted(keys[0])} IS NOT NULL" if table.has_id else ""
         self.con.execute(
-            f"INSERT INTO reasons_{spec.name} SELECT n, {word(why)} FROM (SELECT rowid AS n, "
-            f"row_number() OVER (PARTITION BY {key} ORDER BY rowid) AS place FROM {table.relation} "
-            f"WHERE rowid NOT IN (SELECT n FROM reasons_{spec.name}) {there}) WHERE place > 1"
+            f"INSERT INTO reasons_{spec.name} SELECT n, {word(why)} FROM (SELECT _row AS n, "
+            f"row_number() OVER (PARTITION BY {key} ORDER BY _row) AS place FROM {table.relation} "
+            f"WHERE _row NOT IN (SELECT n FROM reasons_{spec.name}) {there}) WHERE place > 1"
         )
 
     def _account(self, name: str) -> dict[str, int]:
@@ -193,13 +193,13 @@ class Judge:
     def _keep_aside(self, table: Staged, reasons: str) -> None:
         """Copy the rows set aside, as they came, to quarantine."""
         try:
-            self.con.execute(
-                f"INSERT INTO quarantine SELECT {word(table.spec.name)}, r.reason, r.n + 1, "
-                "CAST(to_json(w.s) AS VARCHAR) FROM "
-                f"(SELECT row_number() OVER () - 1 AS n, s FROM {quoted(table.source.view)} s) w "
-                f"JOIN (SELECT n, reason FROM ({reasons}) WHERE reason IS NOT NULL) r ON w.n = r.n "
-                "ORDER BY r.n"
-            )
+            with one_thread(self.con, table.source.has_text_files):
+                self.con.execute(
+                    f"INSERT INTO quarantine SELECT {word(table.spec.name)}, _why, "
+                    f"{ROW} % {PART} + 1, {table.source.as_json} "
+                    f"FROM {quoted(table.source.view)} JOIN (SELECT n AS _place, reason AS _why "
+                    f"FROM ({reasons}) WHERE reason IS NOT NULL) ON {ROW} = _place"
+                )
         except duckdb.Error as problem:
             raise TableError(
                 f"table {table.spec.name!r}: {table.source.origin} was read once but not again: "

@@ -291,31 +291,33 @@ def _ids(tables: Tables, table: Staged) -> Iterator[Finding]:
 
 
 def _stamps(tables: Tables, table: Staged, judge: Judge) -> Iterator[Finding]:
-    """How instants are written: with a zone, without, or as bare dates."""
+    """Say how instants are written: with a zone, without, or as bare dates."""
     name, zone = table.spec.name, tables.timezone
+    read = {
+        1: f"without a zone, read as local to {zone}",
+        2: f"with a zone, converted to {zone}",
+        3: "bare dates, read as local midnight",
+    }
+    alike: dict[int, dict[str, int]] = {}
     for column in table.columns:
-        ways = judge.stamps.get((name, column))
-        if not ways:
+        ways = judge.stamps.get((name, column), {})
+        if 2 in ways and len(ways) > 1:
+            told = "; ".join(f"{count:,} {read[way]}" for way, count in ways.items())
+            yield Finding(
+                name,
+                column,
+                "warning",
+                sum(ways.values()),
+                f"Stamps with and without a zone are mixed: {told}.",
+                todo=f"Write all with a zone, or check that the others are local to {zone}.",
+            )
             continue
-        plain, aware, days = ways.get(1, 0), ways.get(2, 0), ways.get(3, 0)
-        told = [
-            f"{plain:,} without a zone are read as local to {zone}" if plain else "",
-            f"{aware:,} with a zone are converted to {zone}" if aware else "",
-            f"{days:,} bare dates are read as local midnight" if days else "",
-        ]
-        is_mix = bool(aware and (plain or days))
-        yield Finding(
-            name,
-            column,
-            "warning" if is_mix else "advice",
-            plain + aware + days,
-            ("Stamps with and without a zone are mixed: " if is_mix else "Stamps: ")
-            + "; ".join(filter(None, told))
-            + ".",
-            todo=f"Write all with a zone, or check that the others are local to {zone}."
-            if is_mix
-            else "",
-        )
+        for way, count in ways.items():
+            alike.setdefault(way, {})[column] = count
+    for way, columns in sorted(alike.items()):
+        counted = ", ".join(f"{column} ({count:,})" for column, count in columns.items())
+        only = next(iter(columns)) if len(columns) == 1 else ""
+        yield Finding(name, only, "advice", sum(columns.values()), f"{counted}: {read[way]}.")
 
 
 def _recorded(tables: Tables, table: Staged) -> Iterator[Finding]:

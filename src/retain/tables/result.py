@@ -28,7 +28,7 @@ class Tables:
     con
         The connection. For each table present it holds a table or view of that name: ids and text
         VARCHAR, instants TIMESTAMP (naive, local to `timezone`), numbers DOUBLE, flags BOOLEAN.
-        Rows keep the order of their source. `customers` is always there.
+        Rows are in no particular order. `customers` is always there.
     columns
         Table: our columns that are there (attributes and measures excluded).
     attributes

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,10 @@ from retain.errors import TableError, some
 from retain.tables.mapping import Mapping
 from retain.tables.sql import quoted, rows_of, word
 
-__all__ = ["Source", "explain", "open_source"]
+__all__ = ["ROW", "Source", "explain", "one_thread", "open_source"]
+
+ROW = "_retain_row"  # place in the source: which of its parts, then which row of it, from 0
+PART = 1 << 44
 
 PARQUET = (".parquet", ".pq", ".parq")
 CSV = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".txt", ".txt.gz")
@@ -29,7 +34,8 @@ class Source:
     Attributes
     ----------
     view
-        Its name in the work database.
+        Its name in the work database. Beside its own columns it has `ROW`, because the engine does
+        not keep the order of rows when several threads write a table.
     types
         Its columns, in their order, and the type of each.
     origin
@@ -45,6 +51,17 @@ class Source:
     origin: str
     rescans_well: bool
     has_text_files: bool
+
+    @property
+    def listed(self) -> str:
+        """Every column, written for SQL."""
+        return ", ".join(quoted(name) for name in self.types)
+
+    @property
+    def as_json(self) -> str:
+        """A whole row as JSON text, written for SQL."""
+        pairs = ", ".join(f"{word(name)}, {quoted(name)}" for name in self.types)
+        return f"CAST(json_object({pairs}) AS VARCHAR)"
 
     def find(self, name: str) -> str | None:
         """Find a column by its name, whatever its case."""
@@ -70,6 +87,7 @@ def open_source(con: Any, table: str, mapping: Mapping) -> Source:
     else:
         text, rescans = _make_view(con, table, view, mapping.source)
     types = _types(con, table, view, mapping.origin)
+    types.pop(ROW)
     if not types:
         raise TableError(f"table {table!r}: {mapping.origin} has no columns")
     return Source(view, types, mapping.origin, rescans, text)
@@ -81,6 +99,20 @@ def explain(problem: Exception) -> str:
     return " ".join(lines[:2])[:300] if lines else type(problem).__name__
 
 
+@contextmanager
+def one_thread(con: Any, needed: bool) -> Iterator[None]:
+    """Keep the order of rows where only it tells them apart: text files and queries."""
+    if not needed:
+        yield
+        return
+    (before,) = rows_of(con, "SELECT current_setting('threads')")[0]
+    con.execute("SET threads = 1")
+    try:
+        yield
+    finally:
+        con.execute(f"SET threads = {before}")
+
+
 def _make_view(con: Any, table: str, view: str, source: Any) -> tuple[bool, bool]:
     """Create a view over one source or a list of them; tell (has text files, rescans well)."""
     many = list(source) if isinstance(source, list | tuple) else [source]
@@ -88,10 +120,11 @@ def _make_view(con: Any, table: str, view: str, source: Any) -> tuple[bool, bool
         raise TableError(f"table {table!r}: the list of sources is empty; name at least one file")
     parts, text, rescans = [], False, True
     for number, one in enumerate(many):
-        sql, is_text, is_cheap = _relation(con, table, f"{view}_{number}", one)
-        parts.append(sql)
+        sql, row, is_text, is_cheap = _relation(con, table, f"{view}_{number}", one)
+        place = f"CAST({number * PART} + {row} AS BIGINT) AS {ROW}"
+        parts.append(f"SELECT *{f' EXCLUDE ({ROW})' if row == ROW else ''}, {place} FROM {sql}")
         text, rescans = text or is_text, rescans and is_cheap
-    body = " UNION ALL BY NAME ".join(f"SELECT * FROM {part}" for part in parts)
+    body = " UNION ALL BY NAME ".join(parts)
     try:
         con.execute(f"CREATE VIEW {quoted(view)} AS {body}")
     except duckdb.Error as problem:
@@ -99,11 +132,11 @@ def _make_view(con: Any, table: str, view: str, source: Any) -> tuple[bool, bool
     return text, rescans
 
 
-def _relation(con: Any, table: str, name: str, source: Any) -> tuple[str, bool, bool]:
-    """Write what to select FROM for one source; tell (text file, rescans well)."""
+def _relation(con: Any, table: str, name: str, source: Any) -> tuple[str, str, bool, bool]:
+    """Write what to select FROM and the place of a row; tell (text file, rescans well)."""
     if isinstance(source, pd.DataFrame):
         con.register(name, _plain_frame(table, source))
-        return quoted(name), False, False
+        return quoted(name), ROW, False, False
     if not isinstance(source, str | Path):
         raise TableError(
             f"table {table!r}: a source should be a path or a pandas DataFrame, found "
@@ -111,7 +144,12 @@ def _relation(con: Any, table: str, name: str, source: Any) -> tuple[str, bool, 
         )
     path, mark, inner = str(source).partition("::")
     if mark or path.lower().endswith(DATABASES):
-        return _database_table(con, table, name, path, inner), False, False
+        return (
+            _database_table(con, table, name, path, inner),
+            "row_number() OVER () - 1",
+            True,
+            False,
+        )
     files = _files(table, path)
     kinds = {"parquet" if str(file).lower().endswith(PARQUET) else "csv" for file in files}
     if len(kinds) > 1:
@@ -126,13 +164,35 @@ def _relation(con: Any, table: str, name: str, source: Any) -> tuple[str, bool, 
         )
     listed = "[" + ", ".join(word(str(file)) for file in files) + "]"
     if kinds == {"parquet"}:
-        return f"read_parquet({listed}, union_by_name = true)", False, True
+        return (
+            f"read_parquet({listed}, union_by_name = true)",
+            _place(con, table, files),
+            False,
+            True,
+        )
     return (
         f"read_csv({listed}, all_varchar = true, header = true, quote = '\"', escape = '\"', "
         "union_by_name = true, store_rejects = true)",
+        "row_number() OVER () - 1",
         True,
         False,
     )
+
+
+def _place(con: Any, table: str, files: list[Path]) -> str:
+    """Write the place of a row among all rows of several Parquet files."""
+    starts = [0]
+    for file in files:
+        try:
+            ((count,),) = rows_of(
+                con, f"SELECT num_rows FROM parquet_file_metadata({word(str(file))})"
+            )
+        except duckdb.Error as problem:
+            raise TableError(_unreadable(table, file, problem)) from None
+        starts.append(starts[-1] + int(count))
+    if len(files) == 1:
+        return "file_row_number"
+    return f"{starts}[CAST(file_index AS BIGINT) + 1] + file_row_number"
 
 
 def _files(table: str, path: str) -> list[Path]:
@@ -235,10 +295,17 @@ def _run_query(con: Any, table: str, mapping: Mapping, view: str) -> bool:
         inner = f"{view}_q{number}"
         is_text, _ = _make_view(con, table, inner, source)
         text = text or is_text
-        con.execute(f"CREATE VIEW {schema}.{quoted(name)} AS SELECT * FROM main.{quoted(inner)}")
+        con.execute(
+            f"CREATE VIEW {schema}.{quoted(name)} AS SELECT * EXCLUDE ({ROW}) "
+            f"FROM main.{quoted(inner)}"
+        )
     try:
         con.execute(f"SET search_path = {word(f'query_{table},main')}")
-        con.execute(f"CREATE TABLE main.{quoted(view)} AS {mapping.query.rstrip().rstrip(';')}")
+        with one_thread(con, True):
+            con.execute(
+                f"CREATE TABLE main.{quoted(view)} AS SELECT *, row_number() OVER () - 1 AS {ROW} "
+                f"FROM ({mapping.query.rstrip().rstrip(';')})"
+            )
     except duckdb.Error as problem:
         raise TableError(
             f"table {table!r}: the query over {some(mapping.sources)} cannot be run: "
@@ -282,5 +349,5 @@ def _plain_frame(table: str, frame: pd.DataFrame) -> pd.DataFrame:
             column = column.map(str, na_action="ignore").astype("str")
         elif isinstance(column.dtype, pd.CategoricalDtype):
             column = column.astype(column.cat.categories.dtype)
-        plain[str(name)] = column
-    return pd.DataFrame(plain, index=frame.index).reset_index(drop=True)
+        plain[str(name)] = column.reset_index(drop=True)
+    return pd.DataFrame({**plain, ROW: range(len(frame))})

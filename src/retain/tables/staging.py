@@ -12,7 +12,7 @@ import duckdb
 from retain.errors import TableError, some
 from retain.tables.casting import NOTHING, Cast, cast_of, is_number_type, text_of
 from retain.tables.mapping import Mapping
-from retain.tables.sources import Source, explain, open_source
+from retain.tables.sources import ROW, Source, explain, one_thread, open_source
 from retain.tables.spec import SCALES, SPECS, TableSpec
 from retain.tables.sql import quoted, rows_of, word
 
@@ -26,9 +26,9 @@ class Staged:
     Attributes
     ----------
     relation
-        Its name in the work database; columns: ours, attributes, measures, ``_bad`` (the first
-        reason to set the row aside, or null), ``_z_<instant>`` (how the stamp was written) and
-        ``_hash`` (of the whole source row, where there is no id).
+        Its name in the work database; columns: ours, attributes, measures, ``_row`` (place in the
+        source), ``_bad`` (the first reason to set the row aside, or null), ``_z_<instant>`` (how
+        the stamp was written) and ``_hash`` (of the whole source row, where there is no id).
     columns
         Column of ours: the source's column.
     attributes
@@ -109,7 +109,8 @@ def stage(con: Any, table: str, mapping: Mapping, zone: str) -> Staged:
     is_view = table == "usage" and not has_id and source.rescans_well and not texts
     is_view = is_view and not mapping.drop_equal_rows
     try:
-        con.execute(f"CREATE {'VIEW' if is_view else 'TABLE'} {relation} AS {select}")
+        with one_thread(con, source.has_text_files):
+            con.execute(f"CREATE {'VIEW' if is_view else 'TABLE'} {relation} AS {select}")
     except duckdb.Error as problem:
         raise TableError(
             f"table {table!r}: {source.origin} cannot be read: {explain(problem)}. Export it "
@@ -265,7 +266,8 @@ def _select(
         else f"{cast.value} AS {quoted(ours)}"
         for ours, cast in casts.items()
     ]
-    outer = [quoted(ours) for ours in casts]
+    inner.append(f"{ROW} AS _row")
+    outer = ["_row", *(quoted(ours) for ours in casts)]
     wrong: list[tuple[str, str]] = []
     for ours, cast in casts.items():
         column = spec.column(ours)
@@ -310,7 +312,7 @@ def _select(
             wrong.append(("missing date", "date IS NULL"))
     outer.append(f"CASE {_whens(spec, mapping, columns, wrong)} END AS _bad")
     if spec.id_column not in columns and spec.name != "customers":
-        inner.append("hash(s) AS _hash")
+        inner.append(f"hash({source.listed}) AS _hash")
         outer.append("_hash")
     return (
         f"SELECT {', '.join(outer)} FROM (SELECT {', '.join(inner)} FROM {quoted(source.view)} s)"
