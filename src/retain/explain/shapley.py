@@ -8,6 +8,7 @@ base plus shares is the number shown, exactly (Aumann-Shapley along the diagonal
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -185,9 +186,10 @@ def summary_figure(contributions: Any, X: Any, names: Sequence[str]) -> Any:
     explanation = shap.Explanation(
         values=np.asarray(contributions), data=np.asarray(X), feature_names=list(names)
     )
-    axes = shap.plots.beeswarm(
-        explanation, max_display=20, show=False, plot_size=(9, 7), rng=np.random.default_rng(0)
-    )
+    draw = shap.plots.beeswarm
+    # shap 0.52 asks for its own source of jitter; 0.51, the last for Python 3.11, knows none
+    jitter = {"rng": 0} if "rng" in inspect.signature(draw).parameters else {}
+    axes = draw(explanation, max_display=20, show=False, plot_size=(9, 7), **jitter)
     figure = axes.figure
     figure.tight_layout()
     return figure

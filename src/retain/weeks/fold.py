@@ -94,7 +94,7 @@ def fold_tables(
     start = con.sql(
         f"SELECT i.no, min({day_number('c.signed_up_at')}) AS day FROM customers AS c "
         "JOIN ids AS i ON i.id = c.customer_id GROUP BY i.no ORDER BY i.no"
-        if "signed_up_at" in tables.columns["customers"]
+        if "signed_up_at" in tables.columns["customers"] and not tables.is_derived
         else "SELECT no, CAST(NULL AS INTEGER) AS day FROM ids ORDER BY no"
     ).fetchnumpy()
     folded = FoldedWeeks(

@@ -1,0 +1,38 @@
+"""The flow: what `retain check`, `train`, `score`, `report` and `demo` do, step by step.
+
+Jobs are plain functions that return frozen results. Each opens the company (`opening`), asks the rooms
+below in order, and leaves files behind only when everything has worked (`store`).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from retain.jobs.checking import Checked, check
+    from retain.jobs.demonstrating import Demonstrated, demo
+    from retain.jobs.reporting import report
+    from retain.jobs.scoring import Scored, score
+    from retain.jobs.training import Trained, train
+
+__all__ = ["Checked", "Demonstrated", "Scored", "Trained", "check", "demo", "report", "score", "train"]
+
+_HOMES = {
+    "Checked": "checking",
+    "check": "checking",
+    "Demonstrated": "demonstrating",
+    "demo": "demonstrating",
+    "report": "reporting",
+    "Scored": "scoring",
+    "score": "scoring",
+    "Trained": "training",
+    "train": "training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a job when it is asked for: `check` must not wait for a model library."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'retain.jobs' has no attribute {name!r}")
+    return getattr(import_module(f"retain.jobs.{_HOMES[name]}"), name)

@@ -1,0 +1,179 @@
+"""Opening a company: its configuration turned into plain arguments, its tables read and folded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from retain import tables as table_room
+from retain.config import Config, TableConfig, load_config
+from retain.errors import ConfigError, SnapshotError, TableError, some
+from retain.jobs.store import Store
+from retain.snapshots import ChurnRule, ClvRule
+from retain.tables import Tables, read_tables
+from retain.weeks import Calendar, FoldedWeeks, fold_tables
+
+__all__ = ["Company", "open_company", "settle_as_of"]
+
+STALE_WEEKS = 2
+
+
+@dataclass(frozen=True)
+class Company:
+    """A company as the jobs see it.
+
+    Parameters
+    ----------
+    config
+        The settings as given.
+    store
+        Where everything we write lies.
+    tables
+        Clean tables.
+    calendar
+        How days become weeks.
+    churn, clv
+        What leaving and value mean.
+    """
+
+    config: Config
+    store: Store
+    tables: Tables
+    calendar: Calendar
+    churn: ChurnRule
+    clv: ClvRule
+
+    def fold(
+        self, week: int, top_features: tuple[str, ...], progress: Any = lambda _: None
+    ) -> FoldedWeeks:
+        """Fold the tables into customer-weeks known by the end of `week`."""
+        as_of = self.calendar.last_day(week)
+        return fold_tables(
+            self.tables,
+            self.calendar,
+            store=self.store.folder,
+            top_features=top_features,
+            attribute_copies=self.store.attribute_copies(as_of),
+            last_week=week,
+            progress=progress,
+        )
+
+
+def open_company(
+    config: Config | str | Path,
+    frames: Mapping[str, pd.DataFrame] | None = None,
+    without: tuple[str, ...] = (),
+) -> Company:
+    """Read a company's tables.
+
+    Parameters
+    ----------
+    config
+        Settings, or the path of their YAML file.
+    frames
+        Tables given as frames instead of the configured sources.
+    without
+        Tables to leave out.
+
+    Raises
+    ------
+    TableError
+        When the tables cannot be used at all.
+    """
+    settings = config if isinstance(config, Config) else load_config(config)
+    mappings = _mappings(settings, frames or {})
+    unknown = [name for name in without if name not in mappings]
+    if unknown:
+        raise ConfigError(
+            f"--without {some(unknown)}: no such table is configured; there are {some(mappings, 10)}."
+        )
+    for name in without:
+        del mappings[name]
+    store = Store(settings.store)
+    tables = read_tables(
+        mappings,
+        timezone=settings.timezone,
+        currency=settings.currency,
+        data_until=settings.data_until,
+    )
+    if tables.errors:
+        told = "\n".join(f"  {_told(finding)}" for finding in tables.errors[:5])
+        raise TableError(
+            f"{len(tables.errors)} errors in the data make the run impossible:\n{told}\n"
+            "Run `retain check` for the whole report."
+        )
+    return Company(
+        settings,
+        store,
+        tables,
+        Calendar(settings.week_ends_on),
+        ChurnRule(
+            settings.churn.kind,
+            settings.churn.horizon_weeks,
+            settings.churn.gap_weeks,
+            settings.churn.grace_weeks,
+            settings.churn.active_weeks,
+            settings.churn.include_involuntary,
+        ),
+        ClvRule(
+            settings.clv.horizon_weeks,
+            settings.clv.gross_margin,
+            settings.clv.annual_discount_rate,
+            settings.clv.basis,
+        ),
+    )
+
+
+def settle_as_of(company: Company, as_of: date | str | None) -> int:
+    """Turn the day asked for into a week; default: the last complete week of the data.
+
+    Raises
+    ------
+    SnapshotError
+        When the day does not end a week, or lies past the data.
+    """
+    calendar, until = company.calendar, company.tables.data_until
+    newest = calendar.last_complete_week(until)
+    if as_of is None:
+        return newest
+    try:
+        day = date.fromisoformat(as_of) if isinstance(as_of, str) else as_of
+    except ValueError:
+        raise ConfigError(f"--as-of {as_of}: not a date; expected one like 2026-11-15.") from None
+    week = calendar.week_of(day)
+    if calendar.last_day(week) != day:
+        before = calendar.last_day(week - 1)
+        raise SnapshotError(
+            f"as_of {day} is a {day:%A}; weeks end on {company.config.week_ends_on}. Use {before} "
+            f"or {calendar.last_day(week)}."
+        )
+    if week > newest:
+        raise SnapshotError(
+            f"as_of {day} lies past the data, whose last complete week ends on "
+            f"{calendar.last_day(newest)}. Use that day or bring newer data."
+        )
+    return week
+
+
+def _mappings(config: Config, frames: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """Turn the tables section into plain mappings; a frame stands in for its source."""
+    mappings = {}
+    for name in type(config.tables).model_fields:
+        given: TableConfig | None = getattr(config.tables, name)
+        if given is None and name not in frames:
+            continue
+        plain = {} if given is None else {f: getattr(given, f) for f in type(given).model_fields}
+        if name in frames:
+            plain |= {"source": frames[name], "query": None, "sources": {}}
+        mappings[name] = table_room.Mapping(**plain)
+    return mappings
+
+
+def _told(finding: Any) -> str:
+    where = f"{finding.table}.{finding.column}" if finding.column else finding.table
+    return f"{where}: {finding.message} {finding.todo}".strip()

@@ -1,0 +1,136 @@
+"""The store: where everything we write lies, one run at a time, nothing half-written."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from retain.errors import StoreError
+
+__all__ = ["Store"]
+
+PARTIAL = ".partial-"
+
+
+@dataclass(frozen=True)
+class Store:
+    """Paths and promises of one company's store.
+
+    Parameters
+    ----------
+    folder
+        Where everything lies; made when first written to.
+    """
+
+    folder: Path
+
+    @contextlib.contextmanager
+    def locked(self, job: str) -> Iterator[None]:
+        """Keep other runs out; clear what a killed run left behind.
+
+        Raises
+        ------
+        StoreError
+            When another run is at work, or the folder cannot be written.
+        """
+        from filelock import FileLock, Timeout
+
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            raise StoreError(
+                f"store: {self.folder} cannot be made: {problem.strerror or problem}. Choose another "
+                "folder under `store`, or free the path."
+            ) from problem
+        note = self.folder / ".lock-holder"
+        lock = FileLock(self.folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as problem:
+            holder = note.read_text(encoding="utf-8") if note.exists() else "another run"
+            raise StoreError(
+                f"store: {self.folder} is in use by {holder}. Wait for it to end, then run again; "
+                "two runs never share a store."
+            ) from problem
+        except OSError as problem:
+            raise StoreError(
+                f"store: {self.folder} cannot be written: {problem.strerror or problem}. Check who "
+                "owns the folder and whether the disk is full."
+            ) from problem
+        try:
+            note.write_text(f"`retain {job}` (process {os.getpid()})", encoding="utf-8")
+            for leftover in self.folder.rglob(f"{PARTIAL}*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+            yield
+        finally:
+            note.unlink(missing_ok=True)
+            lock.release()
+
+    @contextlib.contextmanager
+    def replacing(self, target: Path) -> Iterator[Path]:
+        """Give a folder to write into; move it to `target` only when all went well."""
+        aside = target.parent / f"{PARTIAL}{target.name}-{os.getpid()}"
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        try:
+            yield aside
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+        old = target.parent / f"{PARTIAL}old-{target.name}-{os.getpid()}"
+        if target.exists():
+            target.replace(old)
+        aside.replace(target)
+        shutil.rmtree(old, ignore_errors=True)
+
+    @property
+    def attributes(self) -> Path:
+        """Copies of the customers' attributes as each weekly run saw them."""
+        return self.folder / "attributes"
+
+    def week(self, as_of: date) -> Path:
+        """Folder of one scored week."""
+        return self.folder / "scores" / f"as_of={as_of}"
+
+    def scored_weeks(self) -> list[date]:
+        """Weeks that have been scored, oldest first."""
+        found = []
+        for folder in (self.folder / "scores").glob("as_of=*"):
+            with contextlib.suppress(ValueError):
+                found.append(date.fromisoformat(folder.name.removeprefix("as_of=")))
+        return sorted(found)
+
+    def read_week(self, as_of: date, name: str) -> pd.DataFrame | None:
+        """Read one table of a scored week; None when it is not there."""
+        path = self.week(as_of) / f"{name}.parquet"
+        return pd.read_parquet(path) if path.exists() else None
+
+    def read_manifest(self, as_of: date) -> dict[str, Any]:
+        """Read what a scored week says about itself."""
+        return json.loads((self.week(as_of) / "manifest.json").read_text(encoding="utf-8"))
+
+    def keep_attributes(self, as_of: date, frame: pd.DataFrame) -> None:
+        """Keep this week's copy of the attributes, so that their history grows."""
+        self.attributes.mkdir(parents=True, exist_ok=True)
+        path = self.attributes / f"as_of={as_of}.parquet"
+        aside = path.with_suffix(f".{os.getpid()}.tmp")
+        frame.to_parquet(aside, index=False)
+        aside.replace(path)
+
+    def attribute_copies(self, until: date) -> pd.DataFrame | None:
+        """Return the copies kept up to `until`, with the day of each as recorded_at."""
+        frames = []
+        for path in sorted(self.attributes.glob("as_of=*.parquet")):
+            day = path.stem.removeprefix("as_of=")
+            if day <= str(until):
+                frames.append(pd.read_parquet(path).assign(recorded_at=pd.Timestamp(day)))
+        return pd.concat(frames, ignore_index=True) if frames else None

@@ -1,0 +1,552 @@
+"""`retain train`: learn, judge out of time beside baselines, save, record."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from retain import evaluate, tracking
+from retain.baselines import (
+    churn_baselines,
+    fit_bg_nbd,
+    fit_gamma_gamma,
+    naive_rate,
+    purchase_clv,
+    rfm_from_payments,
+)
+from retain.config import Config
+from retain.errors import RetainError, SnapshotError
+from retain.features import Feature, load_own_features
+from retain.jobs.opening import Company, open_company, settle_as_of
+from retain.jobs.panel import matrix, with_lists
+from retain.jobs.progress import Listener, Steps, silent
+from retain.model import (
+    Bundle,
+    Encoder,
+    FittedClv,
+    default_lightgbm,
+    fit_churn,
+    fit_clv,
+    save_bundle,
+)
+from retain.model.themes import learn_themes
+from retain.snapshots import (
+    ELIGIBLE,
+    churn_labels,
+    clv_basis,
+    clv_labels,
+    eligibility,
+    forward_split,
+    learnable_horizon,
+    snapshot_weeks,
+)
+from retain.weeks import FoldedWeeks, History
+from retain.weeks.fold import most_used_features
+
+__all__ = ["Trained", "train"]
+
+WARMUP_WEEKS = 8  # weeks of history before the first snapshot, so that windows hold something
+SEASON_WEEKS = 104  # less than two years cannot tell a season from a trend
+MOST_ROWS = 300_000  # snapshots learnt from; more are thinned by whole customers
+TEST_SNAPSHOTS = 3
+STEPS = {
+    "reading tables": 10,
+    "folding weeks": 8,
+    "building features": 15,
+    "learning churn": 35,
+    "judging out of time": 10,
+    "learning value": 20,
+    "saving and recording": 12,
+}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training gave.
+
+    Parameters
+    ----------
+    bundle
+        The model.
+    folder
+        Where it was saved.
+    figures
+        Churn figures out of time: figure to value, low, high.
+    comparison
+        One dict per method (the model first): name and its figures.
+    clv_figures
+        CLV figures out of time, empty where none could be judged.
+    clv_comparison
+        One dict per CLV method.
+    by_as_of
+        Churn figures per test snapshot.
+    run
+        Where it was recorded.
+    eligible
+        Snapshots by reason, over all as_ofs.
+    """
+
+    bundle: Bundle
+    folder: Path
+    figures: dict[str, dict[str, float]]
+    comparison: list[dict[str, Any]]
+    clv_figures: dict[str, dict[str, float]]
+    clv_comparison: list[dict[str, Any]]
+    by_as_of: dict[date, dict[str, dict[str, float]]]
+    run: Any
+    eligible: dict[str, int]
+
+
+def train(
+    config: Config | str | Path,
+    *,
+    as_of: date | str | None = None,
+    tables: Mapping[str, pd.DataFrame] | None = None,
+    features: tuple[Feature, ...] = (),
+    seed: int = 0,
+    champion: bool | None = None,
+    record: bool = True,
+    progress: Listener = silent,
+) -> Trained:
+    """Train a company's model as on the evening of `as_of`.
+
+    Parameters
+    ----------
+    config
+        Settings, or the path of their YAML file.
+    as_of
+        Last day of a week; nothing later is read. Default: the last complete week.
+    tables
+        Frames that stand in for configured sources.
+    features
+        The company's own features, beside those of the file named in the configuration.
+    seed
+        Same seed and data, same bytes.
+    champion
+        True makes the new version the one that scores; None only when there is none yet.
+    record
+        Keep the run in MLflow; False only saves the bundle.
+    progress
+        Told what is being done.
+
+    Raises
+    ------
+    RetainError
+        When the data cannot teach a model; the message says what is missing.
+    """
+    steps = Steps(progress, STEPS)
+    steps("reading tables")
+    company = open_company(config, tables)
+    if record:
+        tracking.check_reachable(_uri(company))
+    with company.store.locked("train"):
+        return _train(company, as_of, features, seed, champion, record, steps)
+
+
+def _train(
+    company: Company,
+    as_of: Any,
+    given: tuple[Feature, ...],
+    seed: int,
+    champion: bool | None,
+    record: bool,
+    steps: Steps,
+) -> Trained:
+    week = settle_as_of(company, as_of)
+    own, own_hash = load_own_features(company.config.features)
+    own = (*own, *given)
+    steps("folding weeks")
+    top = most_used_features(company.tables, company.calendar.last_day(week))
+    folded = company.fold(week, top, steps.detail)
+    as_ofs, split_weeks = _grid(company, folded, week)
+    split = forward_split(as_ofs, company.churn.ripe_weeks, split_weeks)
+    lists: dict[str, Any] = {"top_features": list(top), "comment_themes": None}
+    if folded.texts is not None:
+        rows = folded.panels["comments"]
+        known = rows.week + rows.lag <= int(split.train.max())
+        lists["comment_themes"] = learn_themes(folded.texts[known], seed=seed)
+    folded = with_lists(folded, lists)
+
+    steps("building features")
+    clv_weeks, learnt = _value_grid(company, folded, as_ofs)
+    union = np.union1d(as_ofs, clv_weeks)
+    why = eligibility(History(folded, union), company.churn)
+    there = why != "not a customer yet"
+    in_churn = (why == ELIGIBLE) & np.isin(union, as_ofs)[:, None]
+    in_clv = there & np.isin(union, clv_weeks)[:, None]
+    keep = _thinned(in_churn | in_clv, seed)
+    in_churn, in_clv = in_churn & keep, in_clv & keep
+    counted = pd.Series(why[np.isin(union, as_ofs)].ravel()).value_counts()
+    if not in_churn.any():
+        raise SnapshotError(
+            "no customer is eligible on any snapshot: "
+            + ", ".join(f"{n:,} x {reason}" for reason, n in counted.items())
+            + ". Check churn.kind and the tables it needs."
+        )
+    built = matrix(folded, union, in_churn | in_clv, own, progress=steps.part)
+    X, columns = _without_trend(built, folded, as_ofs)
+    churn_rows, clv_rows = in_churn[in_churn | in_clv], in_clv[in_churn | in_clv]
+    labels = np.full(why.shape, np.nan)
+    at = np.searchsorted(union, as_ofs)
+    labels[at], involuntary = churn_labels(folded, as_ofs, company.churn)
+    y = labels[in_churn | in_clv]
+    excluded = int((churn_rows & np.isnan(y)).sum())
+    churn_rows &= ~np.isnan(y)
+
+    steps("learning churn")
+    when, who = built.as_of, built.customer
+    encoder = Encoder().fit(X[churn_rows | clv_rows])
+    learn = churn_rows & (when <= split.train.max())
+    test = churn_rows & np.isin(when, split.test)
+    judged = fit_churn(
+        M := encoder.transform(X[learn]),
+        y[learn],
+        when[learn],
+        who[learn],
+        purge=company.churn.ripe_weeks,
+        categorical=encoder.categorical,
+        seed=seed,
+        refits=0,
+        progress=steps.detail,
+    )
+    T = encoder.transform(X[test])
+    p = judged.predict(T)
+    churn = fit_churn(
+        encoder.transform(X[churn_rows]),
+        y[churn_rows],
+        when[churn_rows],
+        who[churn_rows],
+        purge=company.churn.ripe_weeks,
+        categorical=encoder.categorical,
+        seed=seed,
+        chosen=judged.chosen,
+        progress=steps.detail,
+    )
+
+    steps("judging out of time")
+    names = encoder.columns_
+    capacity = company.config.review.capacity_per_week * len(split.test)
+    figures = evaluate.churn_figures(y[test], p, who[test], capacity=capacity, seed=seed)
+    by_as_of = {
+        folded.calendar.last_day(int(w)): evaluate.churn_figures(
+            y[rows := test & (when == w)],
+            p[when[test] == w],
+            who[rows],
+            capacity=company.config.review.capacity_per_week,
+            seed=seed,
+        )
+        for w in split.test
+        if (test & (when == w)).any()
+    }
+    slim = _slim(learn.sum())
+    others = churn_baselines(
+        pd.DataFrame(M[::slim], columns=names),
+        y[learn][::slim],
+        pd.DataFrame(T, columns=names),
+        categorical=[names[at] for at in encoder.categorical],
+        groups=who[learn][::slim],
+        default_lightgbm=default_lightgbm,
+        seed=seed,
+    )
+    comparison = [_row("retain", figures)]
+    for name, score in others.items():
+        beside = evaluate.churn_figures(y[test], score, who[test], capacity=capacity, seed=seed)
+        comparison.append(_row(name, beside))
+
+    steps("learning value")
+    clv, clv_figures, clv_comparison = _value(
+        company, folded, X, encoder, built, clv_rows, clv_weeks, learnt, seed, steps
+    )
+
+    steps("saving and recording")
+    bundle = Bundle(
+        settings=company.config.defining_settings(),
+        features={"columns": [c.name for c in columns], "own": own_hash},
+        tables={
+            name: sorted(company.tables.columns[name])
+            for name in company.tables.columns
+            if name in folded.panels or name == "customers"
+        },
+        lists=lists,
+        encoder=encoder,
+        churn=churn,
+        clv=clv,
+        about={
+            "as_of": str(folded.calendar.last_day(week)),
+            "data": company.tables.fingerprints,
+            "snapshots": [str(folded.calendar.last_day(int(w))) for w in as_ofs],
+            "test_snapshots": [str(folded.calendar.last_day(int(w))) for w in split.test],
+            "rows": int(churn_rows.sum()),
+            "excluded_rows": excluded,
+            "involuntary_share": _share(involuntary[labels[at] == 1]),
+            "base_rate": float(y[churn_rows].mean()),
+            "figures": figures,
+            "comparison": comparison,
+            "clv_figures": clv_figures,
+            "clv_comparison": clv_comparison,
+            "seed": seed,
+        },
+    )
+    folder = company.config.models_folder / f"{company.config.model_name}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    version = save_bundle(bundle, folder)
+    run = None
+    if record:
+        run = _record(company, bundle, folder, version, figures, clv_figures, by_as_of, {
+            "y": y[test], "p": {"retain": p, **others}, "T": T, "names": names, "head": judged.head,
+        }, champion, capacity)
+    steps.done()
+    return Trained(
+        bundle,
+        folder,
+        figures,
+        comparison,
+        clv_figures,
+        clv_comparison,
+        by_as_of,
+        run,
+        {("eligible" if k == ELIGIBLE else str(k)): int(v) for k, v in counted.items()},
+    )
+
+
+def _grid(company: Company, folded: FoldedWeeks, week: int) -> tuple[Any, int]:
+    """Lay out the ripe as_ofs, the newest first in mind, and how many of them to judge on."""
+    every, ripe = company.config.snapshots.every_weeks, company.churn.ripe_weeks
+    oldest = folded.first_week + WARMUP_WEEKS
+    as_ofs = snapshot_weeks(week - ripe, oldest, every, company.config.snapshots.most)
+    need = WARMUP_WEEKS + 2 * ripe + 1
+    have = week - folded.first_week + 1
+    if len(as_ofs) == 0 or have < need:
+        raise SnapshotError(
+            f"too little history: {have} weeks up to {folded.calendar.last_day(week)}; at least "
+            f"{need} are needed ({WARMUP_WEEKS} to look back on, and twice the {ripe} weeks of gap, "
+            "horizon and grace to learn and to judge). Bring more history or shorten "
+            "churn.horizon_weeks."
+        )
+    # judge on several snapshots where enough remain to learn from
+    tests = 1
+    for count in range(2, TEST_SNAPSHOTS + 1):
+        first = as_ofs[-count] if len(as_ofs) >= count else None
+        if first is not None and (as_ofs <= first - ripe).sum() >= 6:
+            tests = count
+    return as_ofs, tests
+
+
+def _value_grid(company: Company, folded: FoldedWeeks, as_ofs: Any) -> tuple[Any, int]:
+    """as_ofs whose value is known for the weeks that can be learnt; nothing without a basis."""
+    if clv_basis(folded, company.clv) is None:
+        return np.zeros(0, dtype=np.int64), 0
+    learnt = learnable_horizon(
+        folded.last_week, folded.first_week, company.clv.horizon_weeks, WARMUP_WEEKS, 0
+    )
+    every = company.config.snapshots.every_weeks
+    weeks = snapshot_weeks(
+        folded.last_week - learnt,
+        folded.first_week + WARMUP_WEEKS,
+        every,
+        company.config.snapshots.most,
+    )
+    return weeks, learnt
+
+
+def _value(
+    company: Company,
+    folded: FoldedWeeks,
+    X: pd.DataFrame,
+    encoder: Encoder,
+    built: Any,
+    rows: Any,
+    weeks: Any,
+    learnt: int,
+    seed: int,
+    steps: Steps,
+) -> tuple[FittedClv | None, dict[str, Any], list[dict[str, Any]]]:
+    """Learn CLV; judge it on the newest as_of whose value is known, beside a naive rate."""
+    if learnt == 0:
+        return None, {}, []
+    values = clv_labels(folded, weeks, company.clv, learnt)
+    when, who = built.as_of[rows], built.customer[rows]
+    y = values[np.searchsorted(weeks, when), who]
+    M = encoder.transform(X[rows])
+    stretch = _stretch(company, learnt)
+    level = company.config.clv.interval
+    fixed = {"learnt_weeks": learnt, "categorical": encoder.categorical, "seed": seed}
+    test = when == weeks.max()
+    learn = when <= weeks.max() - learnt
+    figures: dict[str, Any] = {}
+    comparison: list[dict[str, Any]] = []
+    chosen = None
+    if learn.any() and np.maximum(y[learn], 0).sum() > 0:
+        judged = fit_clv(
+            M[learn], y[learn], when[learn], who[learn], level=level, **fixed,
+            progress=steps.detail,
+        )
+        chosen = judged.chosen
+        low, high = judged.interval(M[test])
+        figures = evaluate.clv_figures(
+            y[test], judged.predict(M[test]), who[test], low=low, high=high, seed=seed
+        )
+        comparison.append(_row("retain", figures))
+        for name, value in _value_baselines(company, folded, int(weeks.max()), learnt).items():
+            beside = evaluate.clv_figures(y[test], value[who[test]], who[test], seed=seed)
+            comparison.append(_row(name, beside))
+    fitted = fit_clv(
+        M, y, when, who, level=level, stretch=stretch, chosen=chosen, **fixed,
+        progress=steps.detail,
+    )
+    return fitted, figures, comparison
+
+
+def _stretch(company: Company, learnt: int) -> float:
+    """Factor from the learnt weeks to the whole horizon: the same rate goes on, discounted."""
+    factor = (1.0 + company.clv.annual_discount_rate) ** (-1.0 / 52.0)
+    whole = sum(factor**week for week in range(1, company.clv.horizon_weeks + 1))
+    return whole / sum(factor**week for week in range(1, learnt + 1))
+
+
+def _value_baselines(
+    company: Company, folded: FoldedWeeks, week: int, learnt: int
+) -> dict[str, Any]:
+    """Value each customer by simple methods, as on the evening of `week`."""
+    history = History(folded.known_by(week), [week])
+    tenure = np.maximum(np.nan_to_num(history.tenure_weeks[0], nan=0.0), 1.0)
+    if clv_basis(folded, company.clv) == "mrr":
+        monthly = history.subscriptions.total("mrr")[0]
+        rate = monthly * 12.0 / 52.0 * company.clv.gross_margin
+        return {"today's MRR goes on": rate * learnt}
+    spent = history.payments.total("spend")[0]
+    out = {"naive rate": naive_rate(spent, tenure, learnt, company.clv.gross_margin)}
+    if "subscriptions" in folded.panels:
+        return out  # BG/NBD is for purchases without contracts
+    day = company.calendar.last_day(week)
+    known = "recorded_at" in company.tables.columns["payments"]
+    bought = company.tables.con.sql(
+        "SELECT customer_id, paid_at, amount FROM payments WHERE amount >= 0 "
+        f"AND paid_at < DATE '{day}' + 1" + (f" AND recorded_at < DATE '{day}' + 1" if known else "")
+    ).df()
+    rfm = rfm_from_payments(bought["customer_id"], bought["paid_at"], bought["amount"], day)
+    try:
+        value = purchase_clv(
+            fit_bg_nbd(rfm["frequency"], rfm["recency"], rfm["T"]),
+            fit_gamma_gamma(rfm["frequency"], rfm["monetary_value"]),
+            rfm,
+            horizon_weeks=learnt,
+            gross_margin=company.clv.gross_margin,
+            annual_discount_rate=company.clv.annual_discount_rate,
+        )
+    except RetainError:
+        return out  # nobody bought twice: BG/NBD has nothing to fit
+    by_id = pd.Series(np.asarray(value), index=rfm["customer_id"].astype(str).to_numpy())
+    out["BG/NBD + Gamma-Gamma"] = by_id.reindex(folded.customers.astype(str)).fillna(0.0).to_numpy()
+    return out
+
+
+def _without_trend(built: Any, folded: FoldedWeeks, as_ofs: Any) -> tuple[pd.DataFrame, Any]:
+    """Leave out the season when there are not two years to tell it from a trend."""
+    if as_ofs.max() - as_ofs.min() >= SEASON_WEEKS:
+        return built.X, built.columns
+    columns = tuple(c for c in built.columns if c.feature.signal != "season")
+    return built.X[[c.name for c in columns]], columns
+
+
+def _thinned(mask: Any, seed: int) -> Any:
+    """Keep whole customers until about `MOST_ROWS` snapshots are left."""
+    total = int(mask.sum())
+    if total <= MOST_ROWS:
+        return np.ones_like(mask)
+    customers = mask.shape[1]
+    kept = np.random.default_rng(seed).permutation(customers)[: customers * MOST_ROWS // total]
+    return np.broadcast_to(np.isin(np.arange(customers), kept), mask.shape).copy()
+
+
+def _slim(rows: int, most: int = 30_000) -> int:
+    """Return the stride that leaves about `most` rows for the slower baselines."""
+    return max(int(rows) // most, 1)
+
+
+def _share(mask: Any) -> float:
+    return float(np.mean(mask)) if len(mask) else 0.0
+
+
+def _row(name: str, figures: dict[str, dict[str, float]]) -> dict[str, Any]:
+    row: dict[str, Any] = {"name": name}
+    for figure, value in figures.items():
+        row[figure] = value["value"]
+        row[f"{figure}_low"], row[f"{figure}_high"] = value["low"], value["high"]
+    return row
+
+
+def _uri(company: Company) -> str:
+    return tracking.tracking_uri(company.config.store, company.config.tracking_uri())
+
+
+def _record(
+    company: Company,
+    bundle: Bundle,
+    folder: Path,
+    version: str,
+    figures: Any,
+    clv_figures: Any,
+    by_as_of: Any,
+    drawn: dict[str, Any],
+    champion: bool | None,
+    capacity: int,
+) -> Any:
+    """Keep the training in MLflow, with its plots."""
+    from retain import explain
+    from retain.report import charts
+
+    metrics = {f"churn.{name}": v["value"] for name, v in figures.items()}
+    metrics |= {f"clv.{name}": v["value"] for name, v in clv_figures.items()}
+    for prefix, source in (("churn", figures), ("clv", clv_figures)):
+        for name, v in source.items():
+            metrics |= {f"{prefix}.{name}.low": v["low"], f"{prefix}.{name}.high": v["high"]}
+    with tempfile.TemporaryDirectory() as scratch:
+        plots = Path(scratch) / "plots"
+        plots.mkdir()
+        figs = {
+            "calibration": charts.calibration_figure(drawn["p"]["retain"], drawn["y"]),
+            "gain": charts.gain_figure(drawn["p"], drawn["y"], capacity / max(len(drawn["y"]), 1)),
+        }
+        sample = drawn["T"][:2000]
+        figs["shap_summary"] = explain.summary_figure(
+            drawn["head"].contributions(sample)[:, :-1], sample, drawn["names"]
+        )
+        for name, figure in figs.items():
+            charts.write_png(figure, plots / f"{name}.png")
+        (Path(scratch) / "comparison.json").write_text(
+            json.dumps({"churn": bundle.about["comparison"], "clv": bundle.about["clv_comparison"]}),
+            encoding="utf-8",
+        )
+        boosters = {"churn": bundle.churn.head.booster_}
+        if bundle.clv is not None:
+            boosters["clv"] = bundle.clv.head.booster_
+        return tracking.record_training(
+            tracking.TrainingRecord(
+                run_name=f"{company.config.company} {bundle.about['as_of']}",
+                model_version=version,
+                config_version=company.config.fingerprint(),
+                settings=bundle.settings,
+                metrics={k: float(v) for k, v in metrics.items()},
+                bundle=folder,
+                boosters=boosters,
+                metrics_by_as_of={
+                    day: {f"churn.{n}": v["value"] for n, v in found.items()}
+                    for day, found in by_as_of.items()
+                },
+                fingerprints=company.tables.fingerprints,
+                artifacts={"plots": plots, "": Path(scratch) / "comparison.json"},
+            ),
+            uri=_uri(company),
+            experiment=company.config.experiment,
+            registered_model=company.config.model_name,
+            champion=champion,
+        )
