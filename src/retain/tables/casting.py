@@ -69,7 +69,14 @@ def text_of(column: str, kind: str) -> str:
         )
     if upper == "BLOB":
         name = f"TRY(decode({name}))"
-    return f"nullif(trim(CAST({name} AS VARCHAR), {BLANKS}), '')"
+    if is_number_type(upper) or upper.startswith(("UUID", "BOOL")):
+        return f"CAST({name} AS VARCHAR)"
+    plain = f"CAST({name} AS VARCHAR)"
+    # Trimming a set of blanks is dear, so it is done only where a blank may be: at the ends.
+    return (
+        f"nullif(CASE WHEN ascii({plain}) BETWEEN 33 AND 126 AND ascii({plain}[-1]) BETWEEN 33 AND "
+        f"126 THEN {plain} ELSE trim({plain}, {BLANKS}) END, '')"
+    )
 
 
 def cast_of(
@@ -81,15 +88,32 @@ def cast_of(
     zone: str,
     datetime_format: str | None = None,
     words: AnyMapping[str, str] | None = None,
+    text: str | None = None,
 ) -> Cast:
     """Write the SQL that turns a source column into one of ours.
+
+    Parameters
+    ----------
+    table, spec
+        The table, and the column of ours.
+    column, kind
+        The source's column and its type.
+    zone
+        Where stamps without a zone are local.
+    datetime_format
+        How text dates are written; None reads ISO 8601.
+    words
+        The source's words: ours.
+    text
+        SQL that already gives the source's value as trimmed text; None writes it out.
 
     Raises
     ------
     TableError
         When the column's type can never hold what is expected, such as numbers for instants.
     """
-    text = _translated(text_of(column, kind), {**dict(spec.synonyms), **(words or {})}, spec)
+    plain = text or text_of(column, kind)
+    text = _translated(plain, {**dict(spec.synonyms), **(words or {})})
     name, upper = quoted(column), kind.upper()
     nested = upper.endswith("]") or upper.startswith(("STRUCT", "MAP", "UNION"))
     if nested or (
@@ -122,13 +146,16 @@ def cast_of(
             f"AND {low} NOT IN {NOTHING}",
             f"{spec.name} is not yes or no",
         )
-    return _instant(table, spec, column, upper, zone, datetime_format)
+    return _instant(table, spec, column, upper, plain, zone, datetime_format)
 
 
 def _id(text: str, spec: ColumnSpec) -> Cast:
     """Ids are text; an integer that went through a float column loses its point again."""
-    whole = f"regexp_replace({text}, '^(-?\\d+)\\.0+$', '\\1')"
-    value = f"CASE WHEN lower({text}) NOT IN {NO_ID} THEN {whole} END"
+    whole = (
+        f"CASE WHEN ends_with({text}, '.0') THEN regexp_replace({text}, '^(-?\\d+)\\.0+$', '\\1') "
+        f"ELSE {text} END"
+    )
+    value = f"CASE WHEN length({text}) > 4 OR lower({text}) NOT IN {NO_ID} THEN {whole} END"
     return Cast(value, "", f"missing {spec.name}")
 
 
@@ -151,7 +178,13 @@ def _number(name: str, upper: str, text: str, spec: ColumnSpec) -> Cast:
 
 
 def _instant(
-    table: str, spec: ColumnSpec, column: str, upper: str, zone: str, datetime_format: str | None
+    table: str,
+    spec: ColumnSpec,
+    column: str,
+    upper: str,
+    text: str,
+    zone: str,
+    datetime_format: str | None,
 ) -> Cast:
     name, place, reason = quoted(column), word(zone), f"{spec.name} is not a date"
     if upper.startswith("TIMESTAMP WITH") or upper == "TIMESTAMPTZ":
@@ -170,7 +203,6 @@ def _instant(
         return Cast(
             value, f"NOT isfinite({name})", reason, f"CASE WHEN {name} IS NOT NULL THEN 3 END"
         )
-    text = text_of(column, upper)
     if (
         upper == "BOOLEAN"
         or upper.startswith("TIME")
@@ -209,7 +241,7 @@ def _instant(
     return Cast(value, f"{there} AND ({value}) IS NULL", reason, stamp)
 
 
-def _translated(text: str, words: AnyMapping[str, str], spec: ColumnSpec) -> str:
+def _translated(text: str, words: AnyMapping[str, str]) -> str:
     """Words of the source replaced by ours; case and surrounding blanks do not matter."""
     if not words:
         return text

@@ -29,14 +29,13 @@ class Judge:
         self.later: dict[tuple[str, str], int] = {}
         self.stamps: dict[tuple[str, str], dict[int, int]] = {}
         self.equal: dict[str, int] = {}
+        self.odd: dict[str, int] = {}
         self.open_ended = 0
 
     def settle(self, table: Staged) -> Counts:
         """Turn ``staged_<table>`` into the table itself; what is set aside goes to quarantine."""
         name = table.spec.name
         reason = self._reason(table)
-        if table.is_view:
-            return self._settle_view(table, reason)
         total = rows_of(self.con, f"SELECT count(*) FROM {table.relation}")[0][0]
         self.con.execute(
             f"CREATE TABLE reasons_{name} AS SELECT _row AS n, {reason} AS reason "
@@ -92,30 +91,17 @@ class Judge:
                 there = rows_of(self.con, f"SELECT count({quoted(column)}) FROM {relation}")[0][0]
                 how = 3 if kind == "DATE" else 2 if "ZONE" in kind or kind.endswith("TZ") else 1
                 self.stamps[name, column] = {how: there} if there else {}
-        if not table.has_id and name != "customers":
+        if name == "customers":
+            listed = rows_of(self.con, f"SELECT column_name FROM (DESCRIBE {relation})")
+            odd = [column for (column,) in listed if column.startswith("_odd_")]
+            if odd:
+                asked = ", ".join(f"count(*) FILTER ({quoted(column)})" for column in odd)
+                (counts,) = rows_of(self.con, f"SELECT {asked} FROM {relation}")
+                self.odd = {c.removeprefix("_odd_"): n for c, n in zip(odd, counts, strict=True)}
+        elif not table.has_id:
             self.equal[name] = rows_of(
                 self.con, f"SELECT count(*) - count(DISTINCT _hash) FROM {relation}"
             )[0][0]
-
-    def _settle_view(self, table: Staged, reason: str) -> Counts:
-        name = table.spec.name
-        found = rows_of(
-            self.con,
-            f"SELECT {reason} AS reason, count(*) FROM {table.relation} GROUP BY 1 ORDER BY 1",
-        )
-        aside = {told: count for told, count in found if told is not None}
-        used = sum(count for told, count in found if told is None)
-        if aside:
-            self._keep_aside(
-                table,
-                f"SELECT _row AS n, {reason} AS reason FROM {table.relation}",
-            )
-        self._count_oddities(table)
-        kept = ", ".join(quoted(column) for column in table.kept)
-        self.con.execute(
-            f"CREATE VIEW {name} AS SELECT {kept} FROM {table.relation} WHERE ({reason}) IS NULL"
-        )
-        return Counts(used + sum(aside.values()), used, aside)
 
     def _reason(self, table: Staged) -> str:
         """Write why a row is set aside, or null."""
@@ -193,7 +179,7 @@ class Judge:
     def _keep_aside(self, table: Staged, reasons: str) -> None:
         """Copy the rows set aside, as they came, to quarantine."""
         try:
-            with one_thread(self.con, table.source.has_text_files):
+            with one_thread(self.con, table.source.is_ordered_only):
                 self.con.execute(
                     f"INSERT INTO quarantine SELECT {word(table.spec.name)}, _why, "
                     f"{ROW} % {PART} + 1, {table.source.as_json} "

@@ -87,7 +87,7 @@ def remarks(tables: Tables, staged: dict[str, Staged], judge: Judge) -> Iterator
         )
     yield from _stale(tables)
     if "customers" in staged:
-        yield from _people(tables, staged["customers"])
+        yield from _people(tables, staged["customers"], judge)
     if tables.has("subscriptions", "renews_at"):
         yield Finding(
             "subscriptions",
@@ -258,7 +258,7 @@ def _ids(tables: Tables, table: Staged) -> Iterator[Finding]:
                 "13085.0." + (f" {lost:,} are too long to be exact." if lost else ""),
                 todo="Export ids as text." if lost else "",
             )
-        elif kind == "VARCHAR" and not table.is_view:
+        elif kind == "VARCHAR":
             text = text_of(theirs, kind)
             blank, point = rows_of(
                 tables.con,
@@ -379,27 +379,19 @@ def _stale(tables: Tables) -> Iterator[Finding]:
         )
 
 
-def _people(tables: Tables, table: Staged) -> Iterator[Finding]:
+def _people(tables: Tables, table: Staged, judge: Judge) -> Iterator[Finding]:
     """Find values of customers that became unknown, and attributes without history."""
-    casts = table.odd_values
-    view = quoted(table.source.view)
-    if casts:
-        counts = rows_of(
-            tables.con,
-            f"SELECT {', '.join(f'count(*) FILTER ({sql})' for sql in casts.values())} "
-            f"FROM {view} s",
-        )[0]
-        for (column, _), count in zip(casts.items(), counts, strict=True):
-            if count:
-                yield Finding(
-                    "customers",
-                    column,
-                    "warning",
-                    count,
-                    f"{count:,} values of {column} cannot be used and are read as missing; the "
-                    "customers are kept.",
-                    todo=f"Correct {table.columns[column]!r} in the source.",
-                )
+    for column, count in judge.odd.items():
+        if count:
+            yield Finding(
+                "customers",
+                column,
+                "warning",
+                count,
+                f"{count:,} values of {column} cannot be used and are read as missing; the "
+                "customers are kept.",
+                todo=f"Correct {table.columns[column]!r} in the source.",
+            )
     people, rows = rows_of(
         tables.con, "SELECT count(DISTINCT customer_id), count(*) FROM customers"
     )[0]

@@ -20,6 +20,7 @@ __all__ = ["ROW", "Source", "explain", "one_thread", "open_source"]
 
 ROW = "_retain_row"  # place in the source: which of its parts, then which row of it, from 0
 PART = 1 << 44
+COUNTED = "row_number() OVER () - 1"
 
 PARQUET = (".parquet", ".pq", ".parq")
 CSV = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".txt", ".txt.gz")
@@ -40,17 +41,14 @@ class Source:
         Its columns, in their order, and the type of each.
     origin
         Where it came from, for messages.
-    rescans_well
-        Whether reading it again costs little and gives the same rows: Parquet files.
-    has_text_files
-        Whether lines may have been refused while reading.
+    is_ordered_only
+        Whether only the order of rows tells their place: text files, queries, database tables.
     """
 
     view: str
     types: dict[str, str]
     origin: str
-    rescans_well: bool
-    has_text_files: bool
+    is_ordered_only: bool
 
     @property
     def listed(self) -> str:
@@ -82,15 +80,15 @@ def open_source(con: Any, table: str, mapping: Mapping) -> Source:
     """
     view = f"source_{table}"
     if mapping.query is not None:
-        text = _run_query(con, table, mapping, view)
-        rescans = False
+        _run_query(con, table, mapping, view)
+        is_ordered_only = True
     else:
-        text, rescans = _make_view(con, table, view, mapping.source)
+        is_ordered_only = _make_view(con, table, view, mapping.source)
     types = _types(con, table, view, mapping.origin)
     types.pop(ROW)
     if not types:
         raise TableError(f"table {table!r}: {mapping.origin} has no columns")
-    return Source(view, types, mapping.origin, rescans, text)
+    return Source(view, types, mapping.origin, is_ordered_only)
 
 
 def explain(problem: Exception) -> str:
@@ -113,30 +111,33 @@ def one_thread(con: Any, needed: bool) -> Iterator[None]:
         con.execute(f"SET threads = {before}")
 
 
-def _make_view(con: Any, table: str, view: str, source: Any) -> tuple[bool, bool]:
-    """Create a view over one source or a list of them; tell (has text files, rescans well)."""
+def _make_view(con: Any, table: str, view: str, source: Any) -> bool:
+    """Create a view over one source or a list of them; tell whether only order tells a place."""
     many = list(source) if isinstance(source, list | tuple) else [source]
     if not many:
         raise TableError(f"table {table!r}: the list of sources is empty; name at least one file")
-    parts, text, rescans = [], False, True
-    for number, one in enumerate(many):
-        sql, row, is_text, is_cheap = _relation(con, table, f"{view}_{number}", one)
-        place = f"CAST({number * PART} + {row} AS BIGINT) AS {ROW}"
-        parts.append(f"SELECT *{f' EXCLUDE ({ROW})' if row == ROW else ''}, {place} FROM {sql}")
-        text, rescans = text or is_text, rescans and is_cheap
-    body = " UNION ALL BY NAME ".join(parts)
+    found = [
+        part
+        for number, one in enumerate(many)
+        for part in _relations(con, table, f"{view}_{number}", one)
+    ]
+    body = " UNION ALL BY NAME ".join(
+        f"SELECT *{f' EXCLUDE ({ROW})' if place == ROW else ''}, "
+        f"CAST({number * PART} + {place} AS BIGINT) AS {ROW} FROM {sql}"
+        for number, (sql, place) in enumerate(found)
+    )
     try:
         con.execute(f"CREATE VIEW {quoted(view)} AS {body}")
     except duckdb.Error as problem:
         raise TableError(_unreadable(table, source, problem)) from None
-    return text, rescans
+    return any(place == COUNTED for _, place in found)
 
 
-def _relation(con: Any, table: str, name: str, source: Any) -> tuple[str, str, bool, bool]:
-    """Write what to select FROM and the place of a row; tell (text file, rescans well)."""
+def _relations(con: Any, table: str, name: str, source: Any) -> list[tuple[str, str]]:
+    """Write what to select FROM, and the place of a row in it, for one source."""
     if isinstance(source, pd.DataFrame):
         con.register(name, _plain_frame(table, source))
-        return quoted(name), ROW, False, False
+        return [(quoted(name), ROW)]
     if not isinstance(source, str | Path):
         raise TableError(
             f"table {table!r}: a source should be a path or a pandas DataFrame, found "
@@ -144,12 +145,7 @@ def _relation(con: Any, table: str, name: str, source: Any) -> tuple[str, str, b
         )
     path, mark, inner = str(source).partition("::")
     if mark or path.lower().endswith(DATABASES):
-        return (
-            _database_table(con, table, name, path, inner),
-            "row_number() OVER () - 1",
-            True,
-            False,
-        )
+        return [(_database_table(con, table, name, path, inner), COUNTED)]
     files = _files(table, path)
     kinds = {"parquet" if str(file).lower().endswith(PARQUET) else "csv" for file in files}
     if len(kinds) > 1:
@@ -162,21 +158,12 @@ def _relation(con: Any, table: str, name: str, source: Any) -> tuple[str, str, b
             f"table {table!r}: {some(empty)} holds nothing (0 bytes). Export it again, or name the "
             "files to read"
         )
-    listed = "[" + ", ".join(word(str(file)) for file in files) + "]"
     if kinds == {"parquet"}:
-        return (
-            f"read_parquet({listed}, union_by_name = true)",
-            _place(con, table, files),
-            False,
-            True,
-        )
-    return (
-        f"read_csv({listed}, all_varchar = true, header = true, quote = '\"', escape = '\"', "
-        "union_by_name = true, store_rejects = true)",
-        "row_number() OVER () - 1",
-        True,
-        False,
-    )
+        listed = ", ".join(word(str(file)) for file in files)
+        sql = f"read_parquet([{listed}], union_by_name = true)"
+        return [(sql, _place(con, table, files))]
+    how = "all_varchar = true, header = true, quote = '\"', escape = '\"', store_rejects = true"
+    return [(f"read_csv({word(str(file))}, {how})", COUNTED) for file in files]
 
 
 def _place(con: Any, table: str, files: list[Path]) -> str:
@@ -276,8 +263,8 @@ def _database_table(con: Any, table: str, name: str, path: str, inner: str) -> s
     return f"{alias}.{quoted(schema)}.{quoted(one)}"
 
 
-def _run_query(con: Any, table: str, mapping: Mapping, view: str) -> bool:
-    """Run one SELECT over named sources into a table; tell whether text files were read."""
+def _run_query(con: Any, table: str, mapping: Mapping, view: str) -> None:
+    """Run one SELECT over named sources into a table."""
     assert mapping.query is not None
     if not mapping.sources:
         raise TableError(f"table {table!r}: `query` needs `sources`, the names it reads")
@@ -290,11 +277,9 @@ def _run_query(con: Any, table: str, mapping: Mapping, view: str) -> bool:
         raise TableError(f"table {table!r}: `query` should be one SELECT, found {some(kinds)}")
     schema = quoted(f"query_{table}")
     con.execute(f"CREATE SCHEMA {schema}")
-    text = False
     for number, (name, source) in enumerate(mapping.sources.items()):
         inner = f"{view}_q{number}"
-        is_text, _ = _make_view(con, table, inner, source)
-        text = text or is_text
+        _make_view(con, table, inner, source)
         con.execute(
             f"CREATE VIEW {schema}.{quoted(name)} AS SELECT * EXCLUDE ({ROW}) "
             f"FROM main.{quoted(inner)}"
@@ -313,7 +298,6 @@ def _run_query(con: Any, table: str, mapping: Mapping, view: str) -> bool:
         ) from None
     finally:
         con.execute("SET search_path = 'main'")
-    return text
 
 
 def _types(con: Any, table: str, view: str, origin: str) -> dict[str, str]:

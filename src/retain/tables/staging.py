@@ -33,12 +33,8 @@ class Staged:
         Column of ours: the source's column.
     attributes
         Attribute: ``"number"`` or ``"text"``.
-    is_view
-        Whether rows are cast anew at each reading, so that a large log is never copied.
     rejected
         Lines of a text file that hold too many or too few fields: (line number, line, why).
-    odd_values
-        Customers only: for an optional column, SQL that is true where its value cannot be used.
     """
 
     spec: TableSpec
@@ -47,9 +43,7 @@ class Staged:
     relation: str
     columns: dict[str, str]
     attributes: dict[str, str]
-    is_view: bool
     rejected: tuple[tuple[int, str, str], ...]
-    odd_values: dict[str, str]
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -95,29 +89,22 @@ def stage(con: Any, table: str, mapping: Mapping, zone: str) -> Staged:
             zone=zone,
             datetime_format=mapping.datetime_format,
             words=mapping.values.get(ours),
+            text=quoted("_t_" + ours),
         )
         for ours, theirs in columns.items()
     }
     attributes = _attribute_kinds(con, spec, mapping, source, columns, extras)
     select = _select(spec, mapping, source, columns, casts, attributes, extras)
     relation = f"staged_{table}"
-    texts = any(
-        spec.column(ours).kind == "instant" and _is_text(source.types[theirs])
-        for ours, theirs in columns.items()
-    )
-    has_id = spec.id_column in columns
-    is_view = table == "usage" and not has_id and source.rescans_well and not texts
-    is_view = is_view and not mapping.drop_equal_rows
     try:
-        with one_thread(con, source.has_text_files):
-            con.execute(f"CREATE {'VIEW' if is_view else 'TABLE'} {relation} AS {select}")
+        with one_thread(con, source.is_ordered_only):
+            con.execute(f"CREATE TABLE {relation} AS {select}")
     except duckdb.Error as problem:
         raise TableError(
             f"table {table!r}: {source.origin} cannot be read: {explain(problem)}. Export it "
             "again: it may be cut off or damaged"
         ) from None
-    if not is_view:
-        _refuse_epochs(con, spec, mapping, source, columns)
+    _refuse_epochs(con, spec, mapping, source, columns)
     return Staged(
         spec,
         mapping,
@@ -125,9 +112,7 @@ def stage(con: Any, table: str, mapping: Mapping, zone: str) -> Staged:
         relation,
         columns,
         attributes,
-        is_view,
         _rejected(con, source, last),
-        _odd_values(spec, casts),
     )
 
 
@@ -259,15 +244,25 @@ def _select(
     extras: dict[str, str],
 ) -> str:
     """Write the SELECT that casts the source and names the first thing wrong with each row."""
-    inner = [
-        f"CASE WHEN ({cast.value}) >= {spec.column(ours).lowest} THEN {cast.value} END "
-        f"AS {quoted(ours)}"
-        if spec.name == "customers" and spec.column(ours).lowest is not None
-        else f"{cast.value} AS {quoted(ours)}"
-        for ours, cast in casts.items()
+    innermost = [
+        f"{text_of(theirs, source.types[theirs])} AS {quoted('_t_' + ours)}"
+        for ours, theirs in columns.items()
     ]
-    inner.append(f"{ROW} AS _row")
-    outer = ["_row", *(quoted(ours) for ours in casts)]
+    inner, outer = [f"{ROW} AS _row"], ["_row"]
+    for ours, cast in casts.items():
+        lowest = spec.column(ours).lowest
+        is_soft = spec.name == "customers" and not spec.column(ours).required
+        bad = [cast.unusable] if cast.unusable and spec.column(ours).kind != "id" else []
+        value = cast.value
+        if is_soft and lowest is not None:
+            value = f"CASE WHEN ({cast.value}) >= {lowest} THEN {cast.value} END"
+            bad.append(f"({cast.value}) < {lowest}")
+        if is_soft and bad:  # the customer stays, the value becomes missing, and is counted
+            told = " OR ".join(f"coalesce({one}, false)" for one in bad)
+            inner.append(f"{told} AS {quoted('_odd_' + ours)}")
+            outer.append(quoted("_odd_" + ours))
+        inner.append(f"{value} AS {quoted(ours)}")
+        outer.append(quoted(ours))
     wrong: list[tuple[str, str]] = []
     for ours, cast in casts.items():
         column = spec.column(ours)
@@ -315,7 +310,8 @@ def _select(
         inner.append(f"hash({source.listed}) AS _hash")
         outer.append("_hash")
     return (
-        f"SELECT {', '.join(outer)} FROM (SELECT {', '.join(inner)} FROM {quoted(source.view)} s)"
+        f"SELECT {', '.join(outer)} FROM (SELECT {', '.join(inner)} FROM "
+        f"(SELECT *, {', '.join(innermost)} FROM {quoted(source.view)}))"
     )
 
 
@@ -409,21 +405,6 @@ def _refuse_epochs(
             )
 
 
-def _odd_values(spec: TableSpec, casts: dict[str, Cast]) -> dict[str, str]:
-    """Tell where an optional value of a customer cannot be used: it becomes missing."""
-    if spec.name != "customers":
-        return {}
-    odd = {}
-    for ours, cast in casts.items():
-        column = spec.column(ours)
-        wrong = [cast.unusable] if cast.unusable and column.kind != "id" else []
-        if column.lowest is not None:
-            wrong.append(f"({cast.value}) < {column.lowest}")
-        if wrong:
-            odd[ours] = " OR ".join(f"coalesce({one}, false)" for one in wrong)
-    return odd
-
-
 def _is_text(kind: str) -> bool:
     return kind.upper().startswith(("VARCHAR", "ENUM", "NULL", "BLOB", "JSON"))
 
@@ -437,7 +418,7 @@ def _last_scan(con: Any) -> int:
 
 def _rejected(con: Any, source: Source, last: int) -> tuple[tuple[int, str, str], ...]:
     """Lines that the text reader refused: (line number, line, why)."""
-    if not source.has_text_files:
+    if not source.is_ordered_only:
         return ()
     try:
         found = rows_of(
