@@ -38,10 +38,10 @@ def usage(told: Told, rng: np.random.Generator) -> pd.DataFrame:
         told.people.usage_level[who]
         + told.record.usage[week, who]
         + season(told.life.first_day + 7 * week)
-        + rng.normal(0.0, 0.25, len(week))
+        + rng.normal(0.0, 0.18, len(week))
         - 0.8 * (told.record.status[week, who] == NOTICE)
     )
-    rate = 0.24 * np.exp(log)[:, None] * np.asarray(WEEKDAYS)
+    rate = 0.29 * np.exp(log)[:, None] * np.asarray(WEEKDAYS)
     offset = np.arange(7)
     served = (offset >= first[week, who][:, None]) & (offset < last[week, who][:, None])
     cell, day = np.nonzero(served & (rng.random(rate.shape) < -np.expm1(-rate)))
@@ -55,7 +55,7 @@ def usage(told: Told, rng: np.random.Generator) -> pd.DataFrame:
     taste = rng.random((len(told.people), len(FEATURES_USED))).argsort(axis=1)
     seats = np.minimum(told.people.seats, 15)[who]
     user = np.minimum(rng.geometric(3.0 / (3.0 + seats)), seats)
-    quantity = 1 + rng.poisson(1.6 * np.exp(0.6 * log))
+    quantity = 1 + rng.poisson(2.2 * np.exp(0.9 * log))
     table = pd.DataFrame(
         {
             "customer_id": pd.array(told.ids, dtype="str").take(who),

@@ -24,7 +24,7 @@ def surveys(told: Told, contacts: pd.DataFrame, rng: np.random.Generator) -> pd.
     mood = told.record.mood[week, who].astype(float)
     sent = table["at"].to_numpy().astype("datetime64[s]")
     # The unhappy are silent more often: no answer says something too.
-    answers = rng.random(n) < 1.0 / (1.0 + np.exp(-(-0.35 + 0.7 * mood)))
+    answers = rng.random(n) < 1.0 / (1.0 + np.exp(-(-0.05 + 0.7 * mood)))
     days = rng.exponential(np.where(table["kind"] == "nps", 4.0, 1.5), n).clip(0.01, 40)
     answered = sent + (days * 86400).astype("timedelta64[s]")
     end = np.datetime64(told.last_day + 1, "D")

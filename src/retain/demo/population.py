@@ -109,7 +109,7 @@ def draw_people(n: int, first_week: int, last_week: int, rng: np.random.Generato
         language=language,
         owner=rng.integers(0, len(OWNERS), n),
         trial_weeks=trial_weeks,
-        usage_level=rng.normal(np.asarray((0.55, 0.9, 1.25))[segment], 0.45),
+        usage_level=rng.normal(np.asarray((0.55, 0.9, 1.25))[segment], 0.32),
         case_rate=np.asarray(CASE_RATE)[segment] * rng.gamma(3.0, 1 / 3, n),
         frailty=rng.normal(0.0, 1.0, n),
         contentment=rng.normal(0.0, 1.0, n),

@@ -6,7 +6,7 @@ found by running it forward from a given week (see `retain.demo.truth`), so the 
 The weekly log-odds of deciding to leave are `INTERCEPT` + one term per theme:
 
 ==========  =====================================================================
-usage       a decline below the customer's own level, and a low level itself
+usage       use below the customer's own level: a decline, or slow drift
 effort      a memory of hard support episodes; half of it is gone after 6 weeks
 survey      low satisfaction; surveys see it with noise, and only when answered
 commercial  a recent price rise, a renewal coming near, an invoice that failed
@@ -76,7 +76,7 @@ def half_life(weeks: float) -> float:
 
 
 EFFORT_KEPT, PRICE_KEPT, SPONSOR_KEPT = half_life(6), half_life(9), half_life(12)
-LEVEL_KEPT, MOOD_KEPT, TEMPER_KEPT = 0.97, 0.965, 0.985
+LEVEL_KEPT, MOOD_KEPT, TEMPER_KEPT = 0.97, 0.98, 0.985
 
 
 @dataclass
@@ -125,7 +125,7 @@ class Hazard:
         renewal = np.where(annual, near, np.where(quarterly, np.where(ahead <= 2, 0.5, -0.2), 0.0))
         terms = np.stack(
             [
-                1.4 * state.decline - 0.5 * state.level,
+                1.4 * (state.decline - state.level),
                 1.45 * np.log1p(1.6 * state.effort),
                 -0.75 * state.mood,
                 1.4 * np.minimum(state.price, 2.5) + 2.6 * (state.unpaid > 0) + renewal,
@@ -340,7 +340,7 @@ def step(
         renews=renews,
         unpaid=unpaid,
         price=price,
-        level=LEVEL_KEPT * state.level + 0.6 * np.sqrt(1 - LEVEL_KEPT**2) * drift[0],
+        level=LEVEL_KEPT * state.level + 0.3 * np.sqrt(1 - LEVEL_KEPT**2) * drift[0],
         decline=np.where(joins, 0.0, state.decline + pull * (depth - state.decline)),
         depth=np.where(joins, 0.0, depth),
         trouble=trouble,
