@@ -22,6 +22,14 @@ CLOCK = r"\d{1,2}:\d{2}"
 AWARE = CLOCK + r".*?(?:[Zz]|[+-]\d{2}(?::?\d{2})?|\s[A-Za-z][A-Za-z_]+(?:/[A-Za-z_/]+)?)$"
 TRUE = "('true', 't', 'yes', 'y', '1', '1.0', 'on')"
 FALSE = "('false', 'f', 'no', 'n', '0', '0.0', 'off')"
+EXPECTED = {
+    "id": "text or a whole number",
+    "text": "text",
+    "word": "text",
+    "instant": "a date or a time stamp",
+    "number": "a number",
+    "flag": "yes or no",
+}
 
 
 @dataclass(frozen=True)
@@ -120,8 +128,8 @@ def cast_of(
         upper.startswith(("TIME", "INTERVAL", "DATE")) and spec.kind in ("number", "flag")
     ):
         raise TableError(
-            f"table {table!r}: column {column!r} for {spec.name} is of type {kind}; expected a "
-            f"{spec.kind}. Map another column, or convert it with `query`"
+            f"table {table!r}: column {column!r} for {spec.name} is of type {kind}; expected "
+            f"{EXPECTED[spec.kind]}. Map another column, or convert it with `query`"
         )
     if spec.kind == "id":
         return _id(text, spec)

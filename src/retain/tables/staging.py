@@ -18,6 +18,8 @@ from retain.tables.sql import quoted, rows_of, word
 
 __all__ = ["Staged", "stage"]
 
+MOST_STRAY_LINES = 0.001
+
 
 @dataclass(frozen=True)
 class Staged:
@@ -105,6 +107,8 @@ def stage(con: Any, table: str, mapping: Mapping, zone: str) -> Staged:
             "again: it may be cut off or damaged"
         ) from None
     _refuse_epochs(con, spec, mapping, source, columns)
+    rejected = _rejected(con, source, last)
+    _refuse_other_scripts(con, spec, source, relation, rejected)
     return Staged(
         spec,
         mapping,
@@ -112,7 +116,7 @@ def stage(con: Any, table: str, mapping: Mapping, zone: str) -> Staged:
         relation,
         columns,
         attributes,
-        _rejected(con, source, last),
+        rejected,
     )
 
 
@@ -403,6 +407,25 @@ def _refuse_epochs(
                 "; expected dates. Seconds since 1970 need `query: SELECT *, to_timestamp(...) AS "
                 "...`; whole numbers like 20240131 need datetime_format: '%Y%m%d'"
             )
+
+
+def _refuse_other_scripts(
+    con: Any,
+    spec: TableSpec,
+    source: Source,
+    relation: str,
+    rejected: tuple[tuple[int, str, str], ...],
+) -> None:
+    """Refuse text files that are not UTF-8; a stray byte only sets its line aside."""
+    wrong = sum("unicode" in why.lower() or "utf-8" in why.lower() for _, _, why in rejected)
+    if not wrong:
+        return
+    total = rows_of(con, f"SELECT count(*) FROM {relation}")[0][0] + len(rejected)
+    if wrong > total * MOST_STRAY_LINES:
+        raise TableError(
+            f"table {spec.name!r}: {wrong:,} of {total:,} lines of {source.origin} are not UTF-8 "
+            "text: save it as UTF-8"
+        )
 
 
 def _is_text(kind: str) -> bool:
