@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from retain.jobs.scoring import Scored, score
     from retain.jobs.training import Trained, train
 
-__all__ = ["Checked", "Demonstrated", "Scored", "Trained", "check", "demo", "report", "score", "train"]
+__all__ = [
+    "Checked",
+    "Demonstrated",
+    "Scored",
+    "Trained",
+    "check",
+    "demo",
+    "report",
+    "score",
+    "train",
+]
 
 _HOMES = {
     "Checked": "checking",

@@ -18,7 +18,7 @@ from retain.snapshots import ChurnRule, ClvRule
 from retain.tables import Tables, read_tables
 from retain.weeks import Calendar, FoldedWeeks, fold_tables
 
-__all__ = ["Company", "open_company", "settle_as_of"]
+__all__ = ["Company", "open_company", "read_company", "settle_as_of"]
 
 STALE_WEEKS = 2
 
@@ -64,12 +64,12 @@ class Company:
         )
 
 
-def open_company(
+def read_company(
     config: Config | str | Path,
     frames: Mapping[str, pd.DataFrame] | None = None,
     without: tuple[str, ...] = (),
-) -> Company:
-    """Read a company's tables.
+) -> tuple[Config, Store, Tables]:
+    """Read a company's tables, whatever is found in them.
 
     Parameters
     ----------
@@ -79,28 +79,39 @@ def open_company(
         Tables given as frames instead of the configured sources.
     without
         Tables to leave out.
-
-    Raises
-    ------
-    TableError
-        When the tables cannot be used at all.
     """
     settings = config if isinstance(config, Config) else load_config(config)
     mappings = _mappings(settings, frames or {})
     unknown = [name for name in without if name not in mappings]
     if unknown:
         raise ConfigError(
-            f"--without {some(unknown)}: no such table is configured; there are {some(mappings, 10)}."
+            f"--without {some(unknown)}: no such table is configured; there are "
+            f"{some(mappings, 10)}."
         )
     for name in without:
         del mappings[name]
-    store = Store(settings.store)
     tables = read_tables(
         mappings,
         timezone=settings.timezone,
         currency=settings.currency,
         data_until=settings.data_until,
     )
+    return settings, Store(settings.store), tables
+
+
+def open_company(
+    config: Config | str | Path,
+    frames: Mapping[str, pd.DataFrame] | None = None,
+    without: tuple[str, ...] = (),
+) -> Company:
+    """Read a company's tables; parameters as for `read_company`.
+
+    Raises
+    ------
+    TableError
+        When the tables cannot be used at all.
+    """
+    settings, store, tables = read_company(config, frames, without)
     if tables.errors:
         told = "\n".join(f"  {_told(finding)}" for finding in tables.errors[:5])
         raise TableError(

@@ -300,9 +300,24 @@ def _train(
     version = save_bundle(bundle, folder)
     run = None
     if record:
-        run = _record(company, bundle, folder, version, figures, clv_figures, by_as_of, {
-            "y": y[test], "p": {"retain": p, **others}, "T": T, "names": names, "head": judged.head,
-        }, champion, capacity)
+        run = _record(
+            company,
+            bundle,
+            folder,
+            version,
+            figures,
+            clv_figures,
+            by_as_of,
+            {
+                "y": y[test],
+                "p": {"retain": p, **others},
+                "T": T,
+                "names": names,
+                "head": judged.head,
+            },
+            champion,
+            capacity,
+        )
     steps.done()
     return Trained(
         bundle,
@@ -386,7 +401,12 @@ def _value(
     chosen = None
     if learn.any() and np.maximum(y[learn], 0).sum() > 0:
         judged = fit_clv(
-            M[learn], y[learn], when[learn], who[learn], level=level, **fixed,
+            M[learn],
+            y[learn],
+            when[learn],
+            who[learn],
+            level=level,
+            **fixed,
             progress=steps.detail,
         )
         chosen = judged.chosen
@@ -399,7 +419,14 @@ def _value(
             beside = evaluate.clv_figures(y[test], value[who[test]], who[test], seed=seed)
             comparison.append(_row(name, beside))
     fitted = fit_clv(
-        M, y, when, who, level=level, stretch=stretch, chosen=chosen, **fixed,
+        M,
+        y,
+        when,
+        who,
+        level=level,
+        stretch=stretch,
+        chosen=chosen,
+        **fixed,
         progress=steps.detail,
     )
     return fitted, figures, comparison
@@ -430,7 +457,8 @@ def _value_baselines(
     known = "recorded_at" in company.tables.columns["payments"]
     bought = company.tables.con.sql(
         "SELECT customer_id, paid_at, amount FROM payments WHERE amount >= 0 "
-        f"AND paid_at < DATE '{day}' + 1" + (f" AND recorded_at < DATE '{day}' + 1" if known else "")
+        f"AND paid_at < DATE '{day}' + 1"
+        + (f" AND recorded_at < DATE '{day}' + 1" if known else "")
     ).df()
     rfm = rfm_from_payments(bought["customer_id"], bought["paid_at"], bought["amount"], day)
     try:
@@ -523,7 +551,9 @@ def _record(
         for name, figure in figs.items():
             charts.write_png(figure, plots / f"{name}.png")
         (Path(scratch) / "comparison.json").write_text(
-            json.dumps({"churn": bundle.about["comparison"], "clv": bundle.about["clv_comparison"]}),
+            json.dumps(
+                {"churn": bundle.about["comparison"], "clv": bundle.about["clv_comparison"]}
+            ),
             encoding="utf-8",
         )
         boosters = {"churn": bundle.churn.head.booster_}

@@ -1,0 +1,77 @@
+"""`retain check`: read everything once and say how usable it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from retain.config import Config
+from retain.jobs.opening import read_company
+from retain.jobs.progress import Listener, silent
+from retain.tables import Counts, Finding, write_quarantine
+
+__all__ = ["Checked", "check"]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check found.
+
+    Parameters
+    ----------
+    findings
+        One per problem, errors first.
+    counts
+        Rows in = used + set aside, per table.
+    data_until
+        Last day that the data speak of.
+    quarantine
+        File with the rows set aside, None when there are none.
+    ok
+        Whether a run is possible.
+    """
+
+    findings: tuple[Finding, ...]
+    counts: Mapping[str, Counts]
+    data_until: date
+    quarantine: Path | None
+    ok: bool
+
+
+def check(
+    config: Config | str | Path,
+    *,
+    tables: Mapping[str, pd.DataFrame] | None = None,
+    strict: bool = False,
+    progress: Listener = silent,
+) -> Checked:
+    """Read and check a company's tables.
+
+    Parameters
+    ----------
+    config
+        Settings, or the path of their YAML file.
+    tables
+        Frames that stand in for configured sources.
+    strict
+        Rows set aside make the check fail.
+    progress
+        Told what is being done.
+    """
+    progress("reading tables", 0.0)
+    settings, store, found = read_company(config, tables)
+    aside = sum(sum(counts.set_aside.values()) for counts in found.counts.values())
+    path: Any = None
+    if aside:
+        progress("writing the quarantine", 0.9)
+        with store.locked("check"):
+            path = store.folder / "quarantine.parquet"
+            write_quarantine(found, path)
+    progress("done", 1.0)
+    ok = not found.errors and not (strict and aside)
+    return Checked(found.findings, found.counts, found.data_until, path, ok)

@@ -1,0 +1,681 @@
+"""`retain score`: the weekly batch, safe to run twice, leaving a whole week or nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from retain import explain, tracking
+from retain.config import Config
+from retain.errors import ModelMismatchError, SnapshotError, some
+from retain.features import Column, Feature, load_own_features
+from retain.jobs.opening import STALE_WEEKS, Company, open_company, settle_as_of
+from retain.jobs.panel import matrix, with_lists
+from retain.jobs.progress import Listener, Steps, silent
+from retain.jobs.writing import write_week
+from retain.model import Bundle, load_bundle
+from retain.snapshots import ELIGIBLE, eligibility
+from retain.weeks import FoldedWeeks, History
+
+__all__ = ["Scored", "score"]
+
+EARLIER_WEEKS = 4  # "fell from 14 to 5": against four weeks earlier
+CHART_WEEKS = 52
+STABLE_FROM = 0.4  # below, the page says that there is no stable single reason
+DAYS_PER_MONTH = 365.25 / 12.0
+STEPS = {
+    "reading tables": 20,
+    "folding weeks": 15,
+    "building features": 20,
+    "scoring": 10,
+    "explaining": 25,
+    "writing": 10,
+}
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a weekly run gave.
+
+    Parameters
+    ----------
+    as_of
+        The scored week.
+    folder
+        Where its files lie.
+    scores, drivers, weekly
+        As written.
+    manifest
+        As written.
+    """
+
+    as_of: date
+    folder: Path
+    scores: pd.DataFrame
+    drivers: pd.DataFrame
+    weekly: pd.DataFrame
+    manifest: dict[str, Any]
+
+
+def score(
+    config: Config | str | Path,
+    *,
+    as_of: date | str | None = None,
+    model: str | Path | None = None,
+    tables: Mapping[str, pd.DataFrame] | None = None,
+    features: tuple[Feature, ...] = (),
+    without: tuple[str, ...] = (),
+    progress: Listener = silent,
+) -> Scored:
+    """Score and explain every customer as on the evening of `as_of`.
+
+    Parameters
+    ----------
+    config
+        Settings, or the path of their YAML file.
+    as_of
+        Last day of a week. Default: the last complete week.
+    model
+        Folder of a saved model, or a version or alias in the registry; default: the champion.
+    tables
+        Frames that stand in for configured sources.
+    features
+        The company's own features, the same as at training.
+    without
+        Tables that the model was trained with and that are knowingly absent.
+    progress
+        Told what is being done.
+
+    Raises
+    ------
+    ModelMismatchError
+        When tables, settings or features differ from the model's own.
+    SnapshotError
+        When nobody is eligible: an empty week is never a success.
+    """
+    steps = Steps(progress, STEPS)
+    steps("reading tables")
+    company = open_company(config, tables, without)
+    with company.store.locked("score"):
+        return _score(company, as_of, model, features, without, steps)
+
+
+def _score(
+    company: Company,
+    as_of: Any,
+    model: str | Path | None,
+    given: tuple[Feature, ...],
+    without: tuple[str, ...],
+    steps: Steps,
+) -> Scored:
+    week = settle_as_of(company, as_of)
+    day = company.calendar.last_day(week)
+    bundle = _model(company, model)
+    _same_settings(bundle, company)
+    _same_tables(bundle, company, without)
+    own, own_hash = load_own_features(company.config.features)
+    own = (*own, *given)
+
+    steps("folding weeks")
+    top = tuple(bundle.lists["top_features"])
+    folded = with_lists(company.fold(week, top, steps.detail), bundle.lists)
+    history = History(folded, [week])
+    why = eligibility(history, company.churn)[0]
+    there = why != "not a customer yet"
+    eligible = (why == ELIGIBLE)[there]
+    if not eligible.any():
+        counts = pd.Series(why[there]).value_counts()
+        raise SnapshotError(
+            f"as_of {day}: none of {len(why):,} customers is eligible ("
+            + "; ".join(f"{n:,} x {reason}" for reason, n in counts.items())
+            + "). Nothing was written. Check that the newest rows have arrived and that churn.kind "
+            "fits the business."
+        )
+
+    steps("building features")
+    only = tuple(bundle.features["columns"])
+    # now, four weeks earlier, a week ago, and a week ago with what is known now
+    as_ofs = [week, week - EARLIER_WEEKS, week - 1, week - 1]
+    built = matrix(
+        folded,
+        as_ofs,
+        np.broadcast_to(there, (4, len(there))),
+        own,
+        known_by=[week, week - EARLIER_WEEKS, week - 1, week],
+        only=only,
+        progress=steps.part,
+    )
+    _same_features(bundle, built.X.columns, own_hash)
+    n = int(there.sum())
+    now, earlier, before, before_known = (built.X.iloc[at * n : (at + 1) * n] for at in range(4))
+
+    steps("scoring")
+    encoder = bundle.encoder
+    M = encoder.transform(now)
+    chance = bundle.churn.predict(M)
+    low, high = bundle.churn.interval(M, company.config.clv.interval)
+    shown_before = _previous(company, day)
+    ids = folded.customers[there].astype(str)
+    place = {column.name: column for column in built.columns}
+    columns = [place[name] for name in encoder.columns_]
+    B = encoder.transform(before)
+
+    steps("explaining")
+    drivers = _churn_drivers(
+        bundle,
+        M[eligible],
+        B[eligible],
+        now[eligible],
+        earlier[eligible],
+        columns,
+        ids[eligible],
+        chance[eligible],
+        company.config.currency,
+        _groups(history, there)[eligible],
+    )
+    scores = pd.DataFrame({"customer_id": ids})
+    scores["as_of"] = str(day)
+    scores["eligible"] = eligible
+    scores["not_eligible_because"] = [reason or None for reason in why[there]]
+    for name, values in (
+        ("churn_probability", chance),
+        ("churn_low", low),
+        ("churn_high", high),
+        ("percentile", _percentile(chance, eligible)),
+    ):
+        scores[name] = np.where(eligible, values, np.nan)
+    scores["risk_band"] = _bands(company, chance, scores["percentile"].to_numpy(), eligible)
+    _changes(scores, bundle, shown_before, chance, B, encoder.transform(before_known), eligible)
+    if bundle.clv is not None:
+        value = bundle.clv.predict(M)
+        value_low, value_high = bundle.clv.interval(M)
+        scores["clv"], scores["clv_low"], scores["clv_high"] = value, value_low, value_high
+        scores["value_at_risk"] = np.where(eligible, chance * value, np.nan)
+        value_drivers = _clv_drivers(
+            bundle,
+            M,
+            B,
+            now,
+            earlier,
+            columns,
+            ids,
+            value,
+            company.config.currency,
+            _groups(history, there),
+        )
+        drivers = pd.concat([drivers, value_drivers], ignore_index=True)
+    else:
+        for name in ("clv", "clv_low", "clv_high", "value_at_risk"):
+            scores[name] = np.nan
+    _contract(scores, history, there, company)
+    _reasons(scores, drivers)
+    scores["coverage"], scores["freshness_days"] = _coverage(folded, history, there)
+    scores["health_score"] = np.nan
+    scores["model_version"] = bundle.version
+    scores["config_version"] = company.config.fingerprint()
+    _people(scores, company)
+    drivers.insert(1, "as_of", str(day))
+    order = np.lexsort(
+        (ids, -np.nan_to_num(scores["churn_probability"]), -np.nan_to_num(scores["value_at_risk"]))
+    )
+    scores = scores.iloc[order].reset_index(drop=True)
+    weekly = _weekly(folded, there & (why == ELIGIBLE), week)
+    manifest = _manifest(company, bundle, scores, why, day, without, eligible)
+
+    steps("writing")
+    folder = write_week(company.store, day, scores, drivers, weekly, manifest)
+    _keep_attributes(company, day)
+    steps.done()
+    return Scored(day, folder, scores, drivers, weekly, manifest)
+
+
+def _model(company: Company, model: str | Path | None) -> Bundle:
+    """Load the champion of the registry, a version of it, or a folder."""
+    if model is not None and Path(model).is_dir():
+        return load_bundle(Path(model))
+    uri = tracking.tracking_uri(company.config.store, company.config.tracking_uri())
+    folder = tracking.champion_bundle(
+        company.store.folder / "champions",
+        uri=uri,
+        registered_model=company.config.model_name,
+        **({} if model is None else {"version": str(model)}),
+    )
+    return load_bundle(folder)
+
+
+def _same_settings(bundle: Bundle, company: Company) -> None:
+    ours = json.loads(json.dumps(company.config.defining_settings()))
+    differing = [
+        f"{name}: model {theirs!r}, configuration {mine!r}"
+        for name, theirs, mine in _differences(bundle.settings, ours)
+    ]
+    if differing:
+        raise ModelMismatchError(
+            f"settings differ from the model's own ({bundle.version}, trained as of "
+            f"{bundle.about['as_of']}): {some(differing)}. Put the model's values back, or train "
+            "again with the new ones."
+        )
+
+
+def _differences(theirs: Any, mine: Any, at: str = "") -> list[tuple[str, Any, Any]]:
+    if isinstance(theirs, dict) and isinstance(mine, dict):
+        return [
+            found
+            for name in sorted({*theirs, *mine})
+            for found in _differences(theirs.get(name), mine.get(name), f"{at}.{name}".lstrip("."))
+        ]
+    return [] if theirs == mine else [(at, theirs, mine)]
+
+
+def _same_tables(bundle: Bundle, company: Company, without: tuple[str, ...]) -> None:
+    here = company.tables.columns
+    absent = [name for name in bundle.tables if name not in here and name not in without]
+    if absent:
+        raise ModelMismatchError(
+            f"the model {bundle.version} was trained with the tables {some(bundle.tables, 10)}; "
+            f"missing now: {some(absent)}; found: {some(here, 10)}. Bring them back, or run once "
+            f"with --without {absent[0]} (its features become null, coverage falls, the page says "
+            "so)."
+        )
+    lost = [
+        f"{name}.{column}"
+        for name, columns in bundle.tables.items()
+        if name in here
+        for column in columns
+        if column not in here[name]
+    ]
+    if lost:
+        raise ModelMismatchError(
+            f"the model {bundle.version} was trained with columns that are missing now: "
+            f"{some(lost)}. Map them again, or train again without them."
+        )
+
+
+def _same_features(bundle: Bundle, built: Any, own_hash: str) -> None:
+    missing = [name for name in bundle.features["columns"] if name not in set(built)]
+    if missing or bundle.features["own"] != own_hash:
+        changed = "" if bundle.features["own"] == own_hash else " The file of own features changed."
+        raise ModelMismatchError(
+            f"features differ from the model's: missing {some(missing)}; the model has "
+            f"{len(bundle.features['columns'])}, built now {len(set(built))}.{changed} Use the "
+            "same feature catalogue, or train again."
+        )
+
+
+def _previous(company: Company, day: date) -> pd.Series | None:
+    """Return what last week's page showed, by customer."""
+    from datetime import timedelta
+
+    frame = company.store.read_week(day - timedelta(days=7), "scores")
+    if frame is None:
+        return None
+    kept = frame[frame["eligible"]].set_index("customer_id")
+    return pd.DataFrame({"p": kept["churn_probability"], "model": kept["model_version"]})  # type: ignore[return-value]
+
+
+def _changes(
+    scores: pd.DataFrame,
+    bundle: Bundle,
+    shown: Any,
+    chance: Any,
+    before: Any,
+    before_known: Any,
+    eligible: Any,
+) -> None:
+    """Split the change since last week into behaviour, newly arrived data and a new model."""
+    for name in (
+        "previous_probability",
+        "change",
+        "change_behaviour",
+        "change_data",
+        "change_model",
+    ):
+        scores[name] = np.nan
+    if shown is None:
+        return
+    last = shown["p"].reindex(scores["customer_id"]).to_numpy(dtype=np.float64)
+    same_model = (
+        shown["model"].reindex(scores["customer_id"]).to_numpy(dtype=object) == bundle.version
+    )
+    recomputed, with_new = bundle.churn.predict(before), bundle.churn.predict(before_known)
+    known = eligible & ~np.isnan(last)
+    # a new model explains what it makes of the same old rows; what is left of the same model's
+    # difference is data that arrived or was corrected since
+    model = np.where(same_model, 0.0, recomputed - last)
+    data = np.where(same_model, with_new - last, with_new - recomputed)
+    scores["previous_probability"] = np.where(eligible, last, np.nan)
+    for name, values in (
+        ("change", chance - last),
+        ("change_behaviour", chance - with_new),
+        ("change_data", data),
+        ("change_model", model),
+    ):
+        scores[name] = np.where(known, values, np.nan)
+
+
+def _churn_drivers(
+    bundle: Bundle,
+    M: Any,
+    before: Any,
+    X: pd.DataFrame,
+    earlier: pd.DataFrame,
+    columns: list[Column],
+    ids: Any,
+    chance: Any,
+    currency: str,
+    groups: Any,
+) -> pd.DataFrame:
+    calibrator = bundle.churn.calibrator
+    head = bundle.churn.head
+    signals = explain.signal_contributions(head.contributions(M), columns)
+    _, points = explain.additive_in_probability(signals, calibrator.slope, calibrator.shift, chance)
+    past = explain.signal_contributions(head.contributions(before), columns)
+    _, points_before = explain.additive_in_probability(
+        past, calibrator.slope, calibrator.shift, bundle.churn.predict(before)
+    )
+    refits = [
+        explain.signal_contributions(refit.contributions(M), columns)
+        for refit in bundle.churn.refits
+    ]
+    return explain.driver_table(
+        "churn",
+        signals,
+        points,
+        points_before,
+        explain.stability_of(signals, refits),
+        X,
+        earlier,
+        columns,
+        explain.peers_of(X, groups),
+        ids,
+        currency,
+    )
+
+
+def _clv_drivers(
+    bundle: Bundle,
+    M: Any,
+    before: Any,
+    X: pd.DataFrame,
+    earlier: pd.DataFrame,
+    columns: list[Column],
+    ids: Any,
+    value: Any,
+    currency: str,
+    groups: Any,
+) -> pd.DataFrame:
+    assert bundle.clv is not None
+    factor = bundle.clv.stretch * bundle.clv.calibrator.factor
+    head = bundle.clv.head
+    signals = explain.signal_contributions(head.contributions(M), columns)
+    _, points = explain.additive_in_currency(signals, factor, value)
+    past = explain.signal_contributions(head.contributions(before), columns)
+    _, points_before = explain.additive_in_currency(past, factor, bundle.clv.predict(before))
+    return explain.driver_table(
+        "clv",
+        signals,
+        points,
+        points_before,
+        np.full(points.shape, np.nan),
+        X,
+        earlier,
+        columns,
+        explain.peers_of(X, groups),
+        ids,
+        currency,
+        raising=2,
+        lowering=2,
+        least=0.01,
+    )
+
+
+def _groups(history: History, there: Any) -> Any:
+    """Group customers with their like: by segment, else by plan, else all together."""
+    for name in ("segment", *history.attribute_names()):
+        if name == "segment" and name in history.attribute_names():
+            return np.asarray(history.attribute(name)[0], dtype=object)[there]
+    if history.has("subscriptions") and history.categories("subscriptions", "plan"):
+        return history.texts("subscriptions", "plan")[0][there]
+    return np.full(int(there.sum()), None, dtype=object)
+
+
+def _percentile(chance: Any, eligible: Any) -> Any:
+    """Share of eligible customers with a lower or equal probability, in [0, 100]."""
+    from scipy.stats import rankdata
+
+    out = np.full(len(chance), np.nan)
+    out[eligible] = 100.0 * rankdata(chance[eligible], method="max") / eligible.sum()
+    return out
+
+
+def _bands(company: Company, chance: Any, percentile: Any, eligible: Any) -> Any:
+    bands = company.config.bands
+    height = percentile / 100.0 if bands.by == "percentile" else chance
+    names = np.where(height > bands.high, "high", np.where(height > bands.watch, "watch", "low"))
+    return np.where(eligible, names, None)
+
+
+def _contract(scores: pd.DataFrame, history: History, there: Any, company: Company) -> None:
+    """Show MRR, plan and the derived renewal date."""
+    scores["mrr"], scores["renews_at"], scores["plan"] = np.nan, None, None
+    if not history.has("subscriptions"):
+        return
+    contracts = history.subscriptions
+    scores["mrr"] = contracts.total("mrr")[0][there]
+    if history.categories("subscriptions", "plan"):
+        scores["plan"] = history.texts("subscriptions", "plan")[0][there]
+    if contracts.has("billing_months"):
+        term = contracts.latest("billing_months")[0][there] * DAYS_PER_MONTH
+        start = contracts.latest("start_day")[0][there]
+        today = float(history.as_of_day[0, 0])
+        left = term - np.mod(today - start, term)
+        running = contracts.total("paid")[0][there] > 0.5
+        due = np.where(running, np.round(today + left), np.nan)
+        scores["renews_at"] = [
+            None if np.isnan(d) else str(date.fromordinal(int(d) + 719163)) for d in due
+        ]
+
+
+def _reasons(scores: pd.DataFrame, drivers: pd.DataFrame) -> None:
+    churn = drivers[drivers["target"] == "churn"]
+    for prefix, sign, most in (("driver", 1, 5), ("protective", -1, 2)):
+        mine = churn[np.sign(churn["contribution"]) == sign]
+        for rank in range(1, most + 1):
+            said = mine[mine["rank"] == rank].set_index("customer_id")["sentence"]
+            found = said.reindex(scores["customer_id"]).to_numpy(dtype=object)
+            scores[f"{prefix}_{rank}"] = [s if isinstance(s, str) else None for s in found]
+
+
+def _coverage(folded: FoldedWeeks, history: History, there: Any) -> tuple[Any, Any]:
+    """Share of the panels that know the customer, and days since anything was last known."""
+    panels = [n for n in ("usage", "interactions", "surveys", "payments", "subscriptions")]
+    present = [n for n in panels if n in folded.panels]
+    seen = np.zeros(len(there))
+    newest = np.full(len(there), -np.inf)
+    for name in present:
+        rows = folded.panels[name]
+        known = np.bincount(rows.customer, minlength=len(there)) > 0
+        seen += known
+        if "last_day" in rows.measures:
+            newest = np.fmax(
+                newest, np.nan_to_num(history.panel(name).latest("last_day")[0], nan=-np.inf)
+            )
+    fresh = float(history.as_of_day[0, 0]) - newest
+    return (
+        (seen / max(len(present), 1))[there],
+        np.where(np.isfinite(fresh), fresh, np.nan)[there],
+    )
+
+
+def _people(scores: pd.DataFrame, company: Company) -> None:
+    """Show segment, plan and owner as exported today: for reading, never for learning."""
+    brought = company.tables.columns["customers"]
+    names = [name for name in ("segment", "owner", "plan") if name in brought]
+    for name in ("segment", "owner"):
+        scores[name] = None
+    if not names:
+        return
+    listed = ", ".join(f'last("{name}") AS "{name}"' for name in names)
+    frame = company.tables.con.sql(
+        f"SELECT customer_id, {listed} FROM customers GROUP BY customer_id"
+    ).df()
+    frame = frame.set_index(frame["customer_id"].astype(str))
+    for name in names:
+        if name == "plan" and scores["plan"].notna().any():
+            continue
+        found = frame[name].reindex(scores["customer_id"]).to_numpy(dtype=object)
+        scores[name] = [v if isinstance(v, str) else None for v in found]
+
+
+def _weekly(folded: FoldedWeeks, keep: Any, week: int) -> pd.DataFrame:
+    """Lay out the weeks of the page's charts, one row per customer and week with anything."""
+    first = week - CHART_WEEKS + 1
+    frames = []
+    for panel, measure, name in (
+        ("usage", "events", "events"),
+        ("interactions", "contacts", "contacts"),
+        ("surveys", "nps_last", "nps"),
+        ("payments", "spend", "spend"),
+    ):
+        rows = folded.panels.get(panel)
+        if rows is None or measure not in rows.measures:
+            continue
+        values = rows.measures[measure]
+        use = (rows.week >= first) & (rows.week <= week) & keep[rows.customer] & ~np.isnan(values)
+        frames.append(
+            pd.DataFrame({"at": rows.customer[use], "week": rows.week[use], name: values[use]})
+            .groupby(["at", "week"], sort=True)[name]
+            .agg("last" if name == "nps" else "sum")
+        )
+    if "subscriptions" in folded.panels:
+        rows = folded.panels["subscriptions"]
+        grid = np.zeros(
+            (max(week - min(int(rows.week.min(initial=week)), first), 0) + 1, len(keep))
+        )
+        start = week - len(grid) + 1
+        use = rows.week <= week
+        np.add.at(grid, (rows.week[use] - start, rows.customer[use]), rows.measures["mrr"][use])
+        mrr = np.cumsum(grid, axis=0)[first - start :]
+        who = np.flatnonzero(keep)
+        weeks, people = np.meshgrid(np.arange(first, week + 1), who, indexing="ij")
+        frames.append(
+            pd.Series(
+                mrr[:, who].ravel(),
+                index=pd.MultiIndex.from_arrays(
+                    [people.ravel(), weeks.ravel()], names=["at", "week"]
+                ),
+                name="mrr",
+            )
+        )
+    if not frames:
+        return pd.DataFrame(columns=["customer_id", "week_ends_on"])
+    table = pd.concat(frames, axis=1).sort_index().reset_index()
+    days = {int(w): str(folded.calendar.last_day(int(w))) for w in table["week"].unique()}
+    table.insert(0, "customer_id", folded.customers[table["at"]].astype(str))
+    table.insert(1, "week_ends_on", table["week"].map(days))
+    return table.drop(columns=["at", "week"])
+
+
+def _manifest(
+    company: Company,
+    bundle: Bundle,
+    scores: pd.DataFrame,
+    why: Any,
+    day: date,
+    without: tuple[str, ...],
+    eligible: Any,
+) -> dict[str, Any]:
+    """Say what was scored, from what, by what: everything that must add up."""
+    tables = company.tables
+    reasons = pd.Series(why[why != ELIGIBLE]).value_counts().sort_index()
+    aside = tables.counts["customers"].set_aside
+    sources, notes = {}, []
+    for name, counts in tables.counts.items():
+        newest = tables.newest.get(name)
+        stale = (day - newest).days if newest is not None else None
+        sources[name] = {
+            "as_of": str(newest) if newest else None,
+            "rows_in": counts.rows_in,
+            "used": counts.used,
+            "set_aside": counts.set_aside,
+            "stale_days": max(stale, 0) if stale is not None else None,
+        }
+        if stale is not None and stale >= 7 * STALE_WEEKS and name not in ("customers", "costs"):
+            notes.append(f"{name}: the newest row is {stale} days older than {day}")
+    notes += [f"scored without {name}, with which the model was trained" for name in without]
+    if bundle.clv is not None and bundle.clv.stretch != 1.0:
+        notes.append(
+            f"CLV is learnt from {bundle.clv.learnt_weeks} weeks and extrapolated to "
+            f"{company.clv.horizon_weeks}"
+        )
+    if bundle.clv is None:
+        notes.append(
+            "CLV is left out: there are neither payments nor subscriptions to learn it from"
+        )
+    people = len(why) + sum(aside.values())
+    shown = scores[scores["eligible"]]
+
+    def total(name: str) -> float | None:
+        return None if scores[name].isna().all() else round(float(shown[name].sum()), 2)
+
+    head = bundle.churn
+    base = head.calibrator(_base_score(bundle))
+    return {
+        "company": company.config.company,
+        "currency": company.config.currency,
+        "as_of": str(day),
+        "horizon_weeks": company.churn.horizon_weeks,
+        "gap_weeks": company.churn.gap_weeks,
+        "churn_kind": company.churn.kind,
+        "clv_horizon_weeks": company.clv.horizon_weeks,
+        "interval": company.config.clv.interval,
+        "customers": {
+            "in": people,
+            "eligible": int(eligible.sum()),
+            "not_eligible": {str(k): int(v) for k, v in reasons.items()},
+            "set_aside": int(sum(aside.values())),
+        },
+        "totals": {
+            "mrr": total("mrr"),
+            "value_at_risk": total("value_at_risk"),
+            "expected_churners": round(float(shown["churn_probability"].sum()), 2),
+            "clv": total("clv"),
+        },
+        "model_version": bundle.version,
+        "model_trained_as_of": bundle.about["as_of"],
+        "config_version": company.config.fingerprint(),
+        "base_probability": float(base),
+        "data_fingerprints": tables.fingerprints,
+        "sources": sources,
+        "notes": notes,
+    }
+
+
+def _base_score(bundle: Bundle) -> float:
+    """Return the raw score of nobody in particular."""
+    nobody = np.full((1, len(bundle.encoder.columns_)), np.nan)
+    return float(bundle.churn.head.contributions(nobody)[0, -1])
+
+
+def _keep_attributes(company: Company, day: date) -> None:
+    """Keep this week's attributes, so that a later training knows their history."""
+    tables = company.tables
+    brought = tables.columns["customers"]
+    names = [n for n in ("segment", "plan", "region", "industry", "seats") if n in brought]
+    names += [n for n in tables.attributes if n not in names]
+    names = [n for n in names if n not in tables.constant]
+    if names and day >= company.calendar.last_day(
+        company.calendar.last_complete_week(tables.data_until)
+    ):
+        listed = ", ".join(f'last("{n}") AS "{n}"' for n in names)
+        frame = tables.con.sql(
+            f"SELECT customer_id, {listed} FROM customers GROUP BY customer_id ORDER BY customer_id"
+        ).df()
+        company.store.keep_attributes(day, frame)

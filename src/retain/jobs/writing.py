@@ -1,0 +1,129 @@
+"""A scored week as files: written aside, moved into place last, the same bytes every time."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from retain.jobs.store import Store
+from retain.report import write_report
+
+__all__ = ["SCORE_COLUMNS", "write_week"]
+
+SCORE_COLUMNS = (
+    "customer_id",
+    "as_of",
+    "eligible",
+    "not_eligible_because",
+    "churn_probability",
+    "churn_low",
+    "churn_high",
+    "percentile",
+    "risk_band",
+    "previous_probability",
+    "change",
+    "change_behaviour",
+    "change_data",
+    "change_model",
+    "clv",
+    "clv_low",
+    "clv_high",
+    "mrr",
+    "renews_at",
+    "value_at_risk",
+    *(f"driver_{rank}" for rank in range(1, 6)),
+    "protective_1",
+    "protective_2",
+    "coverage",
+    "freshness_days",
+    "health_score",
+    "model_version",
+    "config_version",
+    "segment",
+    "plan",
+    "owner",
+)
+_TEXTS = {
+    "customer_id",
+    "as_of",
+    "not_eligible_because",
+    "risk_band",
+    "renews_at",
+    "model_version",
+    "config_version",
+    "segment",
+    "plan",
+    "owner",
+    "target",
+    "theme",
+    "signal",
+    "feature",
+    "value",
+    "earlier_value",
+    "peer_value",
+    "sentence",
+    "week_ends_on",
+    *(f"driver_{rank}" for rank in range(1, 6)),
+    "protective_1",
+    "protective_2",
+}
+
+
+def write_week(
+    store: Store,
+    as_of: date,
+    scores: pd.DataFrame,
+    drivers: pd.DataFrame,
+    weekly: pd.DataFrame,
+    manifest: dict[str, Any],
+) -> Path:
+    """Write one scored week; a run that is killed leaves what was there before.
+
+    Returns
+    -------
+    Path
+        The week's folder: scores, drivers and weekly as Parquet, the manifest, the page.
+    """
+    target = store.week(as_of)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with store.replacing(target) as folder:
+        _write(scores[list(SCORE_COLUMNS)], folder / "scores.parquet")
+        _write(drivers, folder / "drivers.parquet")
+        _write(weekly, folder / "weekly.parquet")
+        text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False)
+        (folder / "manifest.json").write_text(text, encoding="utf-8")
+        write_report(
+            folder / "report.html",
+            scores=scores,
+            drivers=drivers,
+            weekly=weekly,
+            manifest=manifest,
+        )
+    return target
+
+
+def _write(frame: pd.DataFrame, path: Path) -> None:
+    """Write Parquet with the same types whether or not a column holds anything."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    arrays = []
+    for name in frame.columns:
+        values = frame[name]
+        if name in _TEXTS:
+            listed = [
+                None if v is None or v != v else str(v) for v in values.to_numpy(dtype=object)
+            ]
+            arrays.append(pa.array(listed, pa.string()))
+        elif values.dtype == bool:
+            arrays.append(pa.array(values.to_numpy()))
+        elif name == "rank":
+            arrays.append(pa.array(values.to_numpy(dtype="int64")))
+        else:
+            floats = values.to_numpy(dtype="float64", na_value=float("nan"))
+            arrays.append(pa.array(floats, pa.float64(), from_pandas=True))
+    pq.write_table(pa.table(arrays, names=list(frame.columns)), path, compression="zstd")
