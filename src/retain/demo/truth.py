@@ -75,7 +75,7 @@ class Truth:
             )
         return week
 
-    def at(self, as_of: dt.date, horizon_weeks: int = 13, *, runs: int = 64) -> pd.DataFrame:
+    def at(self, as_of: dt.date, horizon_weeks: int = 13, *, runs: int = 128) -> pd.DataFrame:
         """Return the truth about every customer on the evening of `as_of`.
 
         Parameters
@@ -86,7 +86,7 @@ class Truth:
             Churn is a paid service that ends in (as_of, as_of + horizon] and is not replaced
             within four weeks.
         runs
-            Paths per customer; the standard error of a probability is about 0.25 of itself
+            Paths per customer; the standard error of a probability is about the probability
             divided by the square root of `runs`.
 
         Returns
@@ -112,7 +112,7 @@ class Truth:
         people, state = people.take(known), state.take(known)
         eligible = np.flatnonzero(state.eligible)
         probability, without = self._churn(people, state, eligible, week, horizon_weeks, runs, rng)
-        collected, accrued = self._margin(people, state, week, max(8, runs // 4), rng)
+        collected, accrued = self._margin(people, state, week, max(8, runs // 8), rng)
         truth = pd.DataFrame(
             {
                 "customer_id": np.asarray(self.customer_ids)[known],
