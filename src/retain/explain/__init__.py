@@ -1,4 +1,4 @@
-"""Why each customer has the number on the page: SHAP values, merged into signals, said in sentences."""
+"""Why each customer has the number on the page: SHAP values, merged into signals, as sentences."""
 
 from retain.explain.drivers import Peers, driver_table, peers_of
 from retain.explain.sentences import describe, format_value

@@ -1,4 +1,4 @@
-"""One line per driver, in the reader's words: the number, the window, what it was, what peers have."""
+"""One line per driver, in the reader's words: the number, its window, before, and among peers."""
 
 from __future__ import annotations
 

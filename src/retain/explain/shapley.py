@@ -1,9 +1,10 @@
 """From SHAP values in log-odds to signals that add up to the number on the page.
 
 The score is additive in log-odds (or log of currency); the page shows probabilities (or currency).
-Walking in a straight line from the base score to the customer's score, each signal is credited with its
-share of the slope at every step. Every share keeps its sign, a signal without effect gets nothing, and
-base plus shares is the number shown, exactly (Aumann-Shapley along the diagonal; Friedman 2004).
+Walking in a straight line from the base score to the customer's score, each signal is credited
+with its share of the slope at every step. Every share keeps its sign, a signal without effect gets
+nothing, and base plus shares is the number shown, exactly (Aumann-Shapley along the diagonal;
+Friedman 2004).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The catalogue of features and the one function that builds them, for training and scoring alike."""
+"""The catalogue of features and the one function that builds them, for training and scoring."""
 
 from retain.features.build import (
     FEATURES,

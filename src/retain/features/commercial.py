@@ -1,4 +1,4 @@
-"""What a customer pays, how that changes, when it is due again, and how purchases follow each other."""
+"""What a customer pays, how that changes, when it is due again, and how purchases follow on."""
 
 from __future__ import annotations
 

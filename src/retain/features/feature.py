@@ -1,4 +1,4 @@
-"""What a feature is: a function of a `History`, a sentence, a unit, and the signal it belongs to."""
+"""What a feature is: a function of a `History`, a sentence, a unit, and the signal it serves."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def feature(
     actionable: bool = True,
     categorical: bool = False,
 ) -> Callable[[Callable[..., Any]], Feature]:
-    """Turn a function of a `History` into a `Feature`: the name is the column, the docstring the label.
+    """Turn a function of a `History` into a `Feature`: name the column, docstring the label.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """The flow: what `retain check`, `train`, `score`, `report` and `demo` do, step by step.
 
-Jobs are plain functions that return frozen results. Each opens the company (`opening`), asks the rooms
-below in order, and leaves files behind only when everything has worked (`store`).
+Jobs are plain functions that return frozen results. Each opens the company (`opening`), asks the
+rooms below in order, and leaves files behind only when everything has worked (`store`).
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def check(
         Told what is being done.
     """
     progress("reading tables", 0.0)
-    settings, store, found = read_company(config, tables)
+    _, store, found = read_company(config, tables)
     aside = sum(sum(counts.set_aside.values()) for counts in found.counts.values())
     path: Any = None
     if aside:

@@ -495,7 +495,7 @@ def _reasons(scores: pd.DataFrame, drivers: pd.DataFrame) -> None:
 
 def _coverage(folded: FoldedWeeks, history: History, there: Any) -> tuple[Any, Any]:
     """Share of the panels that know the customer, and days since anything was last known."""
-    panels = [n for n in ("usage", "interactions", "surveys", "payments", "subscriptions")]
+    panels = ("usage", "interactions", "surveys", "payments", "subscriptions")
     present = [n for n in panels if n in folded.panels]
     seen = np.zeros(len(there))
     newest = np.full(len(there), -np.inf)

@@ -48,8 +48,8 @@ class Store:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as problem:
             raise StoreError(
-                f"store: {self.folder} cannot be made: {problem.strerror or problem}. Choose another "
-                "folder under `store`, or free the path."
+                f"store: {self.folder} cannot be made: {problem.strerror or problem}. Choose "
+                "another folder under `store`, or free the path."
             ) from problem
         note = self.folder / ".lock-holder"
         lock = FileLock(self.folder / ".lock")

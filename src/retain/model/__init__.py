@@ -1,7 +1,7 @@
 """The churn head, the CLV head and their calibration; saved as LightGBM text and JSON.
 
-This room knows only X and y: rows, when they were observed (a whole number) and to whom they belong (a
-whole number), so that learning and judging can go forward in time and keep customers together.
+This room knows only X and y: rows, when they were observed (a whole number) and to whom they belong
+(a whole number), so that learning and judging can go forward in time and keep customers together.
 """
 
 from retain.model.bundle import Bundle, load_bundle, save_bundle

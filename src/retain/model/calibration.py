@@ -100,7 +100,7 @@ class ScaleCalibrator:
 
     @classmethod
     def fit(cls, raw: Any, y: Any, weight: Any, periods: float) -> ScaleCalibrator:
-        """Fit the factor: sum of outcomes / sum of predictions, followed as far as it can be trusted."""
+        """Fit the factor: sum of outcomes / sum of predictions, followed as far as trusted."""
         raw, y, weight = (np.asarray(v, dtype=np.float64) for v in (raw, y, weight))
         predicted, seen = float(np.sum(weight * np.exp(raw))), float(np.sum(weight * y))
         if predicted <= 0 or seen <= 0:

@@ -1,4 +1,4 @@
-"""Learning forward in time: settings are chosen on later rows, calibration on rows never learnt from."""
+"""Learning forward in time: settings chosen on later rows, calibrated on rows never learnt from."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ def fit_clv(
     chosen: dict[str, Any] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> FittedClv:
-    """Learn the expected margin of the next `learnt_weeks`, with its level and interval out of time.
+    """Learn the margin to expect in `learnt_weeks`, with its level and interval out of time.
 
     Parameters
     ----------
@@ -281,8 +281,8 @@ def _enough(y: Floats) -> None:
     if min(left, stayed) < LEAST_OF_A_CLASS:
         which = "leavers" if left <= stayed else "customers who stayed"
         raise SnapshotError(
-            f"churn: too few {which} to learn from: {min(left, stayed)} of {len(y)} ripe snapshots, "
-            f"at least {LEAST_OF_A_CLASS} are needed. Bring more history, widen "
+            f"churn: too few {which} to learn from: {min(left, stayed)} of {len(y)} ripe "
+            f"snapshots, at least {LEAST_OF_A_CLASS} are needed. Bring more history, widen "
             "churn.horizon_weeks, or check that the churn kind fits the business."
         )
 

@@ -151,7 +151,7 @@ class ChurnHead(ClassifierMixin, _BoostedTrees):
             )
         if len(self.classes_) < 2:
             raise ValueError(
-                f"y holds 1 class only ({self.classes_[0]!r}); two are needed to learn the difference."
+                f"y holds 1 class only ({self.classes_[0]!r}); two are needed to tell them apart."
             )
         self.booster_, _ = self._train(X, codes, sample_weight)
         return self

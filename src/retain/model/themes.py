@@ -1,7 +1,7 @@
 """Themes of comments, learnt from the comments themselves: any language, no word list.
 
-A comment is a bag of character trigrams inside words, weighted by how rare they are; comments that share
-many rare trigrams form a theme, named after its most typical comment.
+A comment is a bag of character trigrams inside words, weighted by how rare they are; comments that
+share many rare trigrams form a theme, named after its most typical comment.
 """
 
 from __future__ import annotations

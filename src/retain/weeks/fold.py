@@ -1,7 +1,7 @@
-"""The fold: the one `GROUP BY customer, week, lag` that touches every raw row, and its store by week.
+"""The fold: the one `GROUP BY customer, week, lag` that touches every raw row; its store by week.
 
-Each panel is kept as one Parquet file per week with the hash of the facts it was made from. A later run
-folds again only the weeks whose facts changed; an unchanged table is not read at all.
+Each panel is kept as one Parquet file per week with the hash of the facts it was made from. A later
+run folds again only the weeks whose facts changed; an unchanged table is not read at all.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import numpy as np
 
 from retain.tables import Tables
 from retain.weeks.calendar import Calendar
-from retain.weeks.facts import FACTS, MASK_VALUES, WORD_BITS, Facts, Source, day_number
+from retain.weeks.facts import FACTS
 from retain.weeks.rows import FoldedWeeks, PanelRows
+from retain.weeks.streams import MASK_VALUES, WORD_BITS, Facts, Source, day_number
 
 __all__ = ["FOLDS", "fold_tables", "most_used_features"]
 
@@ -215,7 +216,7 @@ def _source(
 
 
 def _facts_sql(facts: Facts, source: Source) -> str:
-    """One row per fact: customer, week, lag, order and every measure (null where it adds nothing)."""
+    """One row per fact: customer, week, lag, order, every measure (null where it adds nothing)."""
     selects = []
     for stream in facts.streams:
         adds = ", ".join(
@@ -368,13 +369,15 @@ def _with_attributes(folded: FoldedWeeks, tables: Tables, copies: Any) -> Folded
         )
         listed = ", ".join(_quoted(names))
         parts.append(
-            f"SELECT customer_id, {known} AS stamp, {listed} FROM customers WHERE {known} IS NOT NULL"
+            f"SELECT customer_id, {known} AS stamp, {listed} FROM customers "
+            f"WHERE {known} IS NOT NULL"
         )
     if copies is not None and len(copies):
         con.register("attribute_copies", copies)
         kept = [f'"{n}"' if n in copies.columns else f'NULL AS "{n}"' for n in names]
         parts.append(
-            f"SELECT customer_id, CAST(recorded_at AS TIMESTAMP) AS stamp, {', '.join(kept)} FROM attribute_copies"
+            f"SELECT customer_id, CAST(recorded_at AS TIMESTAMP) AS stamp, {', '.join(kept)} "
+            "FROM attribute_copies"
         )
     if not parts:
         return folded
@@ -416,7 +419,8 @@ def _with_comments(folded: FoldedWeeks, tables: Tables) -> FoldedWeeks:
     got = con.sql(
         f"SELECT i.no AS customer, {calendar.week_sql(day)} AS week, "
         f"{source.lag(day, source.known(day))} AS lag, comment FROM surveys AS s "
-        f"JOIN ids AS i ON i.id = s.customer_id WHERE length(trim(comment)) > 0 AND {stamp} IS NOT NULL "
+        "JOIN ids AS i ON i.id = s.customer_id "
+        f"WHERE length(trim(comment)) > 0 AND {stamp} IS NOT NULL "
         "ORDER BY customer, week, lag, comment"
     ).fetchnumpy()
     rows = PanelRows(

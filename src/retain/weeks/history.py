@@ -1,8 +1,8 @@
 """`History`: everything known about some customers on some dates, with trailing operations only.
 
 A feature is a function of a `History`. It can total, average, compare and look up what lies behind
-`as_of`; it has no way to name a later week, so that a leak cannot be written by accident. Every answer is
-an array of shape (as_ofs, customers).
+`as_of`; it has no way to name a later week, so that a leak cannot be written by accident. Every
+answer is an array of shape (as_ofs, customers).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NEVER = -(10**6)
 
 
 class Missing(Exception):
-    """A panel or measure that the company did not bring: the feature is left out, the run goes on."""
+    """A panel or measure that was not brought: the feature is left out, the run goes on."""
 
 
 class Panel:
@@ -107,7 +107,7 @@ class Panel:
         return balance(self.total(measure, weeks), self.total(measure, weeks, before=weeks))
 
     def trend(self, measure: str, weeks: int) -> Array:
-        """Fit a straight line to the weekly totals of a window: change per week, in the own unit."""
+        """Fit a line to the weekly totals of a window: change per week, in the own unit."""
         self._need(measure)
         total = self._sum(measure, weeks, 0, power=0)
         moment = self._sum(measure, weeks, 0, power=1)
@@ -338,8 +338,8 @@ class History:
     as_ofs
         Week numbers from whose last evening to look back, shape (as_ofs,).
     known_by
-        Later weeks by whose end a row must be known, shape (as_ofs,); default: `as_ofs`. Used only to
-        tell newly arrived old facts from new behaviour.
+        Later weeks by whose end a row must be known, shape (as_ofs,); default: `as_ofs`. Used only
+        to tell newly arrived old facts from new behaviour.
     lists
         Names fixed at training, such as the most used features.
     """

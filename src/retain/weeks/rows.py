@@ -1,4 +1,4 @@
-"""Folded rows in memory: one row per customer, week and lag, and cuts of them by customer or time."""
+"""Folded rows in memory: one row per customer, week and lag; cuts of them by customer or time."""
 
 from __future__ import annotations
 
