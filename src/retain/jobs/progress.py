@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 __all__ = ["Listener", "Steps", "silent"]
 
@@ -35,7 +35,7 @@ class Steps:
     """
 
     def __init__(
-        self, listener: Listener, shares: dict[str, float], first: float = 0.0, last: float = 1.0
+        self, listener: Listener, shares: Mapping[str, float], first: float = 0.0, last: float = 1.0
     ) -> None:
         self._listener, self._shares = listener, shares
         self._first, self._span = first, last - first

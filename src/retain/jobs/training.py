@@ -393,7 +393,11 @@ def _value(
     M = encoder.transform(X[rows])
     stretch = _stretch(company, learnt)
     level = company.config.clv.interval
-    fixed = {"learnt_weeks": learnt, "categorical": encoder.categorical, "seed": seed}
+    fixed: dict[str, Any] = {
+        "learnt_weeks": learnt,
+        "categorical": encoder.categorical,
+        "seed": seed,
+    }
     test = when == weeks.max()
     learn = when <= weeks.max() - learnt
     figures: dict[str, Any] = {}

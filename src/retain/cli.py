@@ -1,0 +1,347 @@
+"""The command line: parse, run one job, show progress, print. The only room that prints."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from retain import __version__
+from retain.errors import RetainError
+
+__all__ = ["main"]
+
+DONE, FAILED, WRONG_USE = 0, 1, 2
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code.
+
+    Parameters
+    ----------
+    arguments
+        Words after ``retain``; default: those of the process.
+
+    Returns
+    -------
+    int
+        0 done, 1 the data or a check failed, 2 wrong use.
+    """
+    # waiting threads that spin cost minutes on a shared machine; must be set before they start
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    if given.run is None:
+        parser.print_help()
+        return WRONG_USE
+    try:
+        return int(given.run(given))
+    except RetainError as problem:
+        _complain(str(problem))
+        return problem.exit_code
+    except KeyboardInterrupt:
+        _complain("stopped; nothing half-written was left behind")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # the reader closed the pipe (`| head`): not our failure
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="retain",
+        description="What each customer is worth, who is about to leave, why, and what it would "
+        "pay to keep them.",
+        epilog="Start with:  retain demo",
+    )
+    parser.add_argument("--version", action="version", version=f"retain {__version__}")
+    parser.set_defaults(run=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    def command(
+        name: str, run: Callable[[Any], int], text: str, example: str
+    ) -> argparse.ArgumentParser:
+        one = commands.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            epilog=f"example:  {example}",
+        )
+        one.set_defaults(run=run)
+        return one
+
+    def config(one: argparse.ArgumentParser) -> None:
+        one.add_argument("config", metavar="CONFIG", help="the company's YAML file")
+
+    def as_of(one: argparse.ArgumentParser) -> None:
+        one.add_argument(
+            "--as-of", metavar="DATE", help="last day of a week; default: the last complete one"
+        )
+
+    one = command(
+        "init",
+        _init,
+        "look at the files in a folder and propose a commented configuration",
+        "retain init exports/ > acme.yaml",
+    )
+    one.add_argument("folder", metavar="FOLDER", nargs="?", default=".", help="default: here")
+    one.add_argument("--out", metavar="FILE", help="write there instead of printing")
+
+    one = command(
+        "demo",
+        _demo,
+        "make a company, train, score four weeks, write the page",
+        "retain demo --out retain-demo",
+    )
+    one.add_argument("--out", metavar="DIR", default="retain-demo", help="default: retain-demo")
+    one.add_argument("--customers", metavar="N", type=int, default=2000, help="default: 2000")
+    one.add_argument("--seed", metavar="N", type=int, default=7, help="same seed, same company")
+
+    one = command(
+        "check",
+        _check,
+        "read everything once and say how usable it is",
+        "retain check acme.yaml",
+    )
+    config(one)
+    one.add_argument("--strict", action="store_true", help="rows set aside make it fail")
+
+    one = command(
+        "train",
+        _train,
+        "learn, judge out of time beside baselines, save and register",
+        "retain train acme.yaml",
+    )
+    config(one)
+    as_of(one)
+    one.add_argument("--seed", metavar="N", type=int, default=0, help="same seed, same bytes")
+    one.add_argument(
+        "--champion", action="store_true", help="let the new version score from now on"
+    )
+
+    one = command(
+        "score",
+        _score,
+        "score and explain every customer for one week; safe to run twice",
+        "retain score acme.yaml",
+    )
+    config(one)
+    as_of(one)
+    one.add_argument(
+        "--model", metavar="NAME", help="a model's folder, version or alias; default: champion"
+    )
+    one.add_argument(
+        "--without",
+        metavar="TABLE",
+        action="append",
+        default=[],
+        help="score although this table is absent (may be repeated)",
+    )
+
+    one = command("report", _report, "write a scored week's page again", "retain report acme.yaml")
+    config(one)
+    as_of(one)
+
+    one = command(
+        "config",
+        _config,
+        "show every setting with its default, unit and meaning",
+        "retain config acme.yaml",
+    )
+    one.add_argument("config", metavar="CONFIG", nargs="?", help="default: the defaults")
+    return parser
+
+
+def _init(given: Any) -> int:
+    from retain.tables.propose import propose
+
+    text = propose(Path(given.folder))
+    if given.out is None:
+        sys.stdout.write(text)
+        return DONE
+    path = Path(given.out)
+    if path.exists():
+        from retain.errors import ConfigError
+
+        raise ConfigError(f"init: {path} exists and is not overwritten. Name another file.")
+    path.write_text(text, encoding="utf-8")
+    _say(f"wrote {path}; read it through, then: retain check {path}")
+    return DONE
+
+
+def _demo(given: Any) -> int:
+    with _progress() as listener:
+        from retain.jobs import demo
+
+        made = demo(given.out, customers=given.customers, seed=given.seed, progress=listener)
+    week = made.weeks[-1]
+    _show_training(made.trained)
+    _show_week(week)
+    store = week.folder.parent.parent
+    _say("")
+    _say(f"  page           {week.folder / 'report.html'}")
+    _say(f"  scored weeks   {week.folder.parent}")
+    _say(f"  model          {made.trained.folder}")
+    _say(f"  experiments    mlflow ui --backend-store-uri sqlite:///{store / 'mlflow.db'}")
+    _say(f"  configuration  {made.config}")
+    _say(f"\nNext:  retain score {made.config}      every week, from cron")
+    return DONE
+
+
+def _check(given: Any) -> int:
+    from retain.jobs import check
+
+    with _progress() as listener:
+        found = check(given.config, strict=given.strict, progress=listener)
+    from retain.report import terminal
+
+    _print(terminal.findings_table(found.findings))
+    _print(terminal.counts_table(found.counts))
+    _say(f"data until {found.data_until}")
+    if found.quarantine is not None:
+        _say(f"rows set aside, with their reasons: {found.quarantine}")
+    if found.ok:
+        _say("usable")
+        return DONE
+    errors = sum(finding.severity == "error" for finding in found.findings)
+    _complain(f"{errors} errors" if errors else "rows were set aside (--strict)")
+    return FAILED
+
+
+def _train(given: Any) -> int:
+    with _progress() as listener:
+        from retain.jobs import train
+
+        made = train(
+            given.config,
+            as_of=given.as_of,
+            seed=given.seed,
+            champion=True if given.champion else None,
+            progress=listener,
+        )
+    _show_training(made)
+    role = "champion: it scores from now on" if made.run.is_champion else "challenger"
+    _say(f"\nversion {made.bundle.version} saved in {made.folder}, registered as {role}")
+    return DONE
+
+
+def _score(given: Any) -> int:
+    with _progress() as listener:
+        from retain.jobs import score
+
+        week = score(
+            given.config,
+            as_of=given.as_of,
+            model=given.model,
+            without=tuple(given.without),
+            progress=listener,
+        )
+    _show_week(week)
+    _say(f"\nwritten to {week.folder}")
+    return DONE
+
+
+def _report(given: Any) -> int:
+    from retain.jobs import report
+
+    _say(str(report(given.config, as_of=given.as_of)))
+    return DONE
+
+
+def _config(given: Any) -> int:
+    from retain.config import describe_config, load_config
+
+    _say(describe_config(None if given.config is None else load_config(given.config)))
+    return DONE
+
+
+def _show_training(made: Any) -> None:
+    from retain.report import terminal
+
+    days = made.bundle.about["test_snapshots"]
+    shown = ("auc", "average_precision", "brier", "log_loss", "calibration_error")
+    _print(
+        terminal.metrics_table(
+            [_only(row, shown) for row in made.comparison],
+            title=f"Churn, judged on {', '.join(days)}: after everything it learnt from",
+        )
+    )
+    if made.clv_comparison:
+        shown = ("mae", "normalised_gini", "spearman", "sum_predicted_over_actual")
+        _print(
+            terminal.metrics_table(
+                [_only(row, shown) for row in made.clv_comparison],
+                title=f"Value in {made.bundle.clv.learnt_weeks} weeks, judged out of time",
+            )
+        )
+
+
+def _only(row: dict[str, Any], shown: Sequence[str]) -> dict[str, Any]:
+    ends = ("", "_low", "_high")
+    kept = {f"{name}{end}": row[f"{name}{end}"] for name in shown for end in ends if name in row}
+    return {"name": row["name"], **kept}
+
+
+def _show_week(week: Any) -> None:
+    from retain.report import terminal
+
+    _print(
+        terminal.riskiest_table(
+            week.scores, n=10, currency=week.manifest["currency"], drivers=week.drivers
+        )
+    )
+    people = week.manifest["customers"]
+    parts = [f"{people['eligible']:,} eligible"]
+    parts += [f"{n:,} {reason}" for reason, n in people["not_eligible"].items()]
+    if people["set_aside"]:
+        parts.append(f"{people['set_aside']:,} set aside")
+    _say(f"{week.as_of}: {people['in']:,} customers = " + " + ".join(parts))
+    for note in week.manifest["notes"]:
+        _say(f"note: {note}")
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[str, float], None]]:
+    """Show one bar on a terminal; stay quiet elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda text, share: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    columns = (
+        BarColumn(bar_width=28),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=1.0)
+        yield lambda text, share: bar.update(task, description=text, completed=share)
+
+
+def _print(renderable: Any) -> None:
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:  # a file or a pipe has no width of its own
+        console = Console(width=int(os.environ.get("COLUMNS", 120)))
+    console.print(renderable)
+
+
+def _say(text: str) -> None:
+    print(text)
+
+
+def _complain(text: str) -> None:
+    print(f"retain: {text}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,111 @@
+"""`retain demo`: make a company, train, score four weeks, write the page: the whole story."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from retain.config import load_config
+from retain.errors import ConfigError, StoreError
+from retain.jobs.progress import Listener, silent
+from retain.jobs.scoring import Scored, score
+from retain.jobs.training import Trained, train
+
+__all__ = ["Demonstrated", "demo"]
+
+SCORED_WEEKS = 4
+LEAST_CUSTOMERS = 500
+MARK = ".retain-demo"
+
+
+@dataclass(frozen=True)
+class Demonstrated:
+    """What the demo made.
+
+    Parameters
+    ----------
+    config
+        The simulated company's configuration file.
+    trained
+        The training.
+    weeks
+        The scored weeks, oldest first.
+    """
+
+    config: Path
+    trained: Trained
+    weeks: list[Scored]
+
+
+def demo(
+    out: str | Path = "retain-demo",
+    *,
+    customers: int = 2000,
+    seed: int = 7,
+    progress: Listener = silent,
+) -> Demonstrated:
+    """Simulate a company and run the main job on it.
+
+    Parameters
+    ----------
+    out
+        Folder to write into: new, empty, or made by an earlier demo.
+    customers
+        How many customers to simulate.
+    seed
+        Same seed, same company.
+    progress
+        Told what is being done.
+
+    Raises
+    ------
+    ConfigError
+        When there are too few customers to learn from.
+    StoreError
+        When the folder holds something else.
+    """
+    import shutil
+
+    from retain.demo import make_company
+
+    if customers < LEAST_CUSTOMERS:
+        raise ConfigError(
+            f"--customers {customers}: too few to learn from. Ask for at least {LEAST_CUSTOMERS}."
+        )
+    folder = Path(out).resolve()
+    if folder.exists() and any(folder.iterdir()) and not (folder / MARK).exists():
+        raise StoreError(
+            f"demo: {folder} is not empty and was not made by an earlier demo. Name a new folder "
+            "with --out."
+        )
+    for name in ("store", "data"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARK).write_text("made by `retain demo`; safe to delete\n", encoding="utf-8")
+    progress("simulating a company", 0.0)
+    company = make_company(customers, seed=seed)
+    path = company.write(folder)
+    config = load_config(path)
+
+    def part(first: float, last: float) -> Listener:
+        return lambda text, share: progress(text, first + (last - first) * share)
+
+    # as it would have been four weeks ago: train, then score week by week
+    newest = company.until
+    start = newest - timedelta(days=7 * (SCORED_WEEKS - 1))
+    trained = train(config, as_of=start, progress=part(0.1, 0.6))
+    weeks = []
+    for number in range(SCORED_WEEKS):
+        day = start + timedelta(days=7 * number)
+        width = 0.4 / SCORED_WEEKS
+        listener = part(0.6 + width * number, 0.6 + width * (number + 1))
+        weeks.append(
+            score(
+                config,
+                as_of=day,
+                progress=lambda text, share, d=day, tell=listener: tell(f"{d}: {text}", share),
+            )
+        )
+    progress("done", 1.0)
+    return Demonstrated(path, trained, weeks)
