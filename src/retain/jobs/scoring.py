@@ -458,8 +458,10 @@ def _percentile(chance: Any, eligible: Any) -> Any:
 def _bands(company: Company, chance: Any, percentile: Any, eligible: Any) -> Any:
     bands = company.config.bands
     height = percentile / 100.0 if bands.by == "percentile" else chance
-    names = np.where(height > bands.high, "high", np.where(height > bands.watch, "watch", "low"))
-    return np.where(eligible, names, None)
+    names: Any = np.where(height > bands.watch, "watch", "low").astype(object)
+    names[height > bands.high] = "high"
+    names[~eligible] = None
+    return names
 
 
 def _contract(scores: pd.DataFrame, history: History, there: Any, company: Company) -> None:
@@ -668,7 +670,8 @@ def _keep_attributes(company: Company, day: date) -> None:
     """Keep this week's attributes, so that a later training knows their history."""
     tables = company.tables
     brought = tables.columns["customers"]
-    names = [n for n in ("segment", "plan", "region", "industry", "seats") if n in brought]
+    known = ("segment", "plan", "region", "industry", "seats")
+    names: list[str] = [n for n in known if n in brought]
     names += [n for n in tables.attributes if n not in names]
     names = [n for n in names if n not in tables.constant]
     if names and day >= company.calendar.last_day(

@@ -454,7 +454,9 @@ def _value_baselines(
         rate = monthly * 12.0 / 52.0 * company.clv.gross_margin
         return {"today's MRR goes on": rate * learnt}
     spent = history.payments.total("spend")[0]
-    out = {"naive rate": naive_rate(spent, tenure, learnt, company.clv.gross_margin)}
+    out: dict[str, Any] = {
+        "naive rate": naive_rate(spent, tenure, learnt, company.clv.gross_margin)
+    }
     if "subscriptions" in folded.panels:
         return out  # BG/NBD is for purchases without contracts
     day = company.calendar.last_day(week)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retain.errors import SnapshotError
-from retain.model.calibration import LogitCalibrator, ScaleCalibrator
+from retain.model.calibration import LogitCalibrator, ScaleCalibrator, expit
 from retain.model.heads import ChurnHead, ClvHead
 
 __all__ = [
@@ -77,7 +77,7 @@ class FittedChurn:
             return nothing, nothing
         scores = np.array([self.calibrator.slope * one.raw_score(X) for one in self.refits])
         spread = scores.std(axis=0, ddof=1) * norm.ppf(0.5 + level / 2.0)
-        return tuple(1.0 / (1.0 + np.exp(-(centre + sign * spread))) for sign in (-1.0, 1.0))  # type: ignore[return-value]
+        return expit(centre - spread), expit(centre + spread)
 
 
 @dataclass
@@ -166,7 +166,7 @@ def fit_churn(
     """
     X, y, when, who = np.asarray(X), np.asarray(y, float), np.asarray(when), np.asarray(who)
     _enough(y)
-    fixed = {"categorical": tuple(categorical or ()), "seed": seed}
+    fixed: dict[str, Any] = {"categorical": tuple(categorical or ()), "seed": seed}
     folds = _folds(when, purge)
     if chosen is None:
         chosen = _search(ChurnHead, "binary_logloss", X, y, when, who, folds, fixed, progress)
@@ -240,7 +240,7 @@ def fit_clv(
             "CLV: no snapshot was followed by any revenue, so there is no value to learn. "
             "Check the payments or subscriptions table and clv.horizon_weeks."
         )
-    fixed = {"categorical": tuple(categorical or ()), "seed": seed}
+    fixed: dict[str, Any] = {"categorical": tuple(categorical or ()), "seed": seed}
     folds = _folds(when, learnt_weeks)
     if chosen is None:
         chosen = _search(ClvHead, "tweedie", X, gains, when, who, folds, fixed, progress)

@@ -424,7 +424,9 @@ def _with_comments(folded: FoldedWeeks, tables: Tables) -> FoldedWeeks:
         "ORDER BY customer, week, lag, comment"
     ).fetchnumpy()
     rows = PanelRows(
-        *(np.asarray(got[key], dtype=np.int64) for key in ("customer", "week", "lag")),
+        customer=np.asarray(got["customer"], dtype=np.int64),
+        week=np.asarray(got["week"], dtype=np.int64),
+        lag=np.asarray(got["lag"], dtype=np.int64),
         measures={"comments": np.ones(len(got["week"]))},
         ops={"comments": "sum"},
     )

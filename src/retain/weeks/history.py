@@ -296,8 +296,8 @@ class Panel:
             rows = self._now.take(given)
             grid = np.full((self._weeks, self.customers), np.nan)
             week = np.full((self._weeks, self.customers), _NEVER)
-            at = (rows.week - self._first, rows.customer)
-            grid[at], week[at] = rows.measures[measure], rows.week
+            place = (rows.week - self._first, rows.customer)
+            grid[place], week[place] = rows.measures[measure], rows.week
             np.maximum.accumulate(week, axis=0, out=week)
             where = np.maximum(week - self._first, 0)
             self._cache[key] = (np.take_along_axis(grid, where, axis=0), week)
