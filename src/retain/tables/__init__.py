@@ -4,6 +4,7 @@
 """
 
 from retain.tables.mapping import Counts, Finding, Mapping
+from retain.tables.propose import propose_config
 from retain.tables.reading import read_tables
 from retain.tables.result import Tables, write_quarantine
 from retain.tables.spec import BEHAVIOUR, SPECS, TABLES, ColumnSpec, TableSpec
@@ -18,6 +19,7 @@ __all__ = [
     "Mapping",
     "TableSpec",
     "Tables",
+    "propose_config",
     "read_tables",
     "write_quarantine",
 ]

@@ -139,7 +139,8 @@ def cast_of(
         known = ", ".join(word(one) for one in spec.words)
         return Cast(
             f"CASE WHEN lower({text}) IN ({known}) THEN lower({text}) END",
-            f"{text} IS NOT NULL AND lower({text}) NOT IN ({known})",
+            f"{text} IS NOT NULL AND lower({text}) NOT IN ({known}) "
+            f"AND lower({text}) NOT IN {NOTHING}",
             f"unknown {spec.name}",
         )
     if spec.kind == "number":

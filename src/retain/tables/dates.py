@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 
-__all__ = ["newest_day"]
+__all__ = ["format_of", "newest_day"]
 
-LONGEST_HOLE_DAYS = 91
+SHORTEST_HOLE_DAYS = 28
+TIMES_OTHER_HOLES = 4
 MOST_TYPOS_SHARE = 0.001
 FEWEST_ROWS = 20
+FORMATS = (
+    *("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%Y%m%d", "%d %b %Y", "%b %d, %Y"),
+    *("%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M", "%d.%m.%Y %H:%M", "%d/%m/%Y %H:%M:%S"),
+    *("%m/%d/%Y %H:%M:%S", "%d.%m.%Y %H:%M:%S", "%m/%d/%Y %I:%M %p", "%d-%b-%Y", "%d-%b-%y"),
+)
 
 
 def newest_day(days: Sequence[tuple[date, int]], today: date | None) -> date | None:
@@ -31,9 +38,10 @@ def newest_day(days: Sequence[tuple[date, int]], today: date | None) -> date | N
     -----
     Two rules, both about what cannot have happened. A date after today has not happened, so it is
     left out, unless such dates are at least half of all (then the world is a simulated one). And a
-    few last rows (one, or a thousandth of all rows, whichever is more) that follow a hole of more
-    than 91 days without a single row in any source are mistakes, given at least 20 rows. Rows left
-    out are set aside as "dated after the export", never dropped in silence.
+    few last rows (one, or a thousandth of all rows, whichever is more) are mistakes when they
+    follow a hole of at least four weeks without a single row in any source, four times longer than
+    any hole before it, given at least 20 rows. Rows left out are set aside as "dated after the
+    export", never dropped in silence.
 
     Examples
     --------
@@ -50,11 +58,45 @@ def newest_day(days: Sequence[tuple[date, int]], today: date | None) -> date | N
         if sum(count for _, count in past) > total / 2:
             counted = past
     most = max(1, int(total * MOST_TYPOS_SHARE)) if total >= FEWEST_ROWS else 0
+    holes = [(later[0] - earlier[0]).days for earlier, later in itertools.pairwise(counted)]
+    longest = [0]  # the longest hole before each day
+    for hole in holes:
+        longest.append(max(longest[-1], hole))
     tail, end = 0, len(counted) - 1
-    for index in range(len(counted) - 1, 0, -1):
-        tail += counted[index][1]
+    for place in range(len(counted) - 1, 0, -1):
+        tail += counted[place][1]
         if tail > most:
             break
-        if (counted[index][0] - counted[index - 1][0]).days > LONGEST_HOLE_DAYS:
-            end = index - 1
+        hole, before = holes[place - 1], longest[place - 1]
+        if hole >= SHORTEST_HOLE_DAYS and hole >= TIMES_OTHER_HOLES * before:
+            end = place - 1
     return counted[end][0]
+
+
+def format_of(values: Sequence[str]) -> str | None:
+    """Guess how dates are written that are not ISO 8601.
+
+    Parameters
+    ----------
+    values
+        Some of them, trimmed.
+
+    Returns
+    -------
+    str or None
+        The first common format that fits every value; None when there is none, or no value.
+
+    Examples
+    --------
+    >>> format_of(["31/01/2024", "02/02/2024"])
+    '%d/%m/%Y'
+    """
+    return next((f for f in FORMATS if values and all(_fits(value, f) for value in values)), None)
+
+
+def _fits(value: str, written: str) -> bool:
+    try:
+        datetime.strptime(value, written)  # only whether it parses matters, no zone is meant
+    except ValueError:
+        return False
+    return True

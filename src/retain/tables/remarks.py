@@ -7,9 +7,9 @@ sources, and attributes without history.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 
 from retain.tables.casting import text_of
+from retain.tables.dates import format_of
 from retain.tables.judging import Judge
 from retain.tables.mapping import Finding
 from retain.tables.result import Tables
@@ -22,11 +22,6 @@ __all__ = ["remarks"]
 STALE_DAYS = 14
 BULK_LAG_DAYS = 182
 BULK_SHARE = 0.9
-FORMATS = (
-    *("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%Y%m%d", "%d %b %Y", "%b %d, %Y"),
-    *("%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M", "%d.%m.%Y %H:%M", "%d/%m/%Y %H:%M:%S"),
-    *("%m/%d/%Y %H:%M:%S", "%d.%m.%Y %H:%M:%S", "%m/%d/%Y %I:%M %p", "%d-%b-%Y", "%d-%b-%y"),
-)
 TODO = {
     "unknown customer": "Export customers again with these, or leave `customers` out to derive it.",
     "dated after the export": "Correct the date, or set data_until to the day of the export.",
@@ -186,7 +181,7 @@ def _todo(reason: str, column: str, table: Staged, examples: tuple[str, ...]) ->
             return rule.todo
     values = [one.split(": ", 1)[1] for one in examples if ": " in one]
     if reason.endswith("is not a date"):
-        fits = next((f for f in FORMATS if values and all(_fits(v, f) for v in values)), None)
+        fits = format_of(values)
         hint = f"it looks like datetime_format: '{fits}'" if fits else "state datetime_format"
         return f"Expected ISO 8601 as in 2024-01-31 or 2024-01-31T09:30:00Z; {hint}."
     if reason.endswith("is not a number"):
@@ -203,14 +198,6 @@ def _todo(reason: str, column: str, table: Staged, examples: tuple[str, ...]) ->
     if reason.startswith("missing "):
         return "Fill it in the source, or check that the mapping names the right column."
     return "Correct it in the source."
-
-
-def _fits(value: str, form: str) -> bool:
-    try:
-        datetime.strptime(value, form)  # only whether it parses matters, no zone is meant
-    except ValueError:
-        return False
-    return True
 
 
 def _empty_columns(tables: Tables, table: Staged) -> Iterator[Finding]:
