@@ -16,20 +16,26 @@ from retain import explain, tracking
 from retain.config import Config
 from retain.errors import ModelMismatchError, SnapshotError, some
 from retain.features import Column, Feature, load_own_features
+from retain.jobs.beside import (
+    add_contract,
+    add_people,
+    coverage,
+    keep_attributes,
+    peer_groups,
+    weekly_lines,
+)
 from retain.jobs.opening import STALE_WEEKS, Company, open_company, settle_as_of
 from retain.jobs.panel import matrix, with_lists
 from retain.jobs.progress import Listener, Steps, silent
 from retain.jobs.writing import write_week
 from retain.model import Bundle, load_bundle
 from retain.snapshots import ELIGIBLE, eligibility
-from retain.weeks import FoldedWeeks, History
+from retain.weeks import History
 
 __all__ = ["Scored", "score"]
 
 EARLIER_WEEKS = 4  # "fell from 14 to 5": against four weeks earlier
-CHART_WEEKS = 52
 STABLE_FROM = 0.4  # below, the page says that there is no stable single reason
-DAYS_PER_MONTH = 365.25 / 12.0
 STEPS = {
     "reading tables": 20,
     "folding weeks": 15,
@@ -178,7 +184,7 @@ def _score(
         ids[eligible],
         chance[eligible],
         company.config.currency,
-        _groups(history, there)[eligible],
+        peer_groups(history, there)[eligible],
     )
     scores = pd.DataFrame({"customer_id": ids})
     scores["as_of"] = str(day)
@@ -208,30 +214,30 @@ def _score(
             ids,
             value,
             company.config.currency,
-            _groups(history, there),
+            peer_groups(history, there),
         )
         drivers = pd.concat([drivers, value_drivers], ignore_index=True)
     else:
         for name in ("clv", "clv_low", "clv_high", "value_at_risk"):
             scores[name] = np.nan
-    _contract(scores, history, there, company)
+    add_contract(scores, history, there, company)
     _reasons(scores, drivers)
-    scores["coverage"], scores["freshness_days"] = _coverage(folded, history, there)
+    scores["coverage"], scores["freshness_days"] = coverage(folded, history, there)
     scores["health_score"] = np.nan
     scores["model_version"] = bundle.version
     scores["config_version"] = company.config.fingerprint()
-    _people(scores, company)
+    add_people(scores, company)
     drivers.insert(1, "as_of", str(day))
     order = np.lexsort(
         (ids, -np.nan_to_num(scores["churn_probability"]), -np.nan_to_num(scores["value_at_risk"]))
     )
     scores = scores.iloc[order].reset_index(drop=True)
-    weekly = _weekly(folded, there & (why == ELIGIBLE), week)
+    weekly = weekly_lines(folded, there & (why == ELIGIBLE), week)
     manifest = _manifest(company, bundle, scores, why, day, without, eligible)
 
     steps("writing")
     folder = write_week(company.store, day, scores, drivers, weekly, manifest)
-    _keep_attributes(company, day)
+    keep_attributes(company, day)
     steps.done()
     return Scored(day, folder, scores, drivers, weekly, manifest)
 
@@ -436,16 +442,6 @@ def _clv_drivers(
     )
 
 
-def _groups(history: History, there: Any) -> Any:
-    """Group customers with their like: by segment, else by plan, else all together."""
-    for name in ("segment", *history.attribute_names()):
-        if name == "segment" and name in history.attribute_names():
-            return np.asarray(history.attribute(name)[0], dtype=object)[there]
-    if history.has("subscriptions") and history.categories("subscriptions", "plan"):
-        return history.texts("subscriptions", "plan")[0][there]
-    return np.full(int(there.sum()), None, dtype=object)
-
-
 def _percentile(chance: Any, eligible: Any) -> Any:
     """Share of eligible customers with a lower or equal probability, in [0, 100]."""
     from scipy.stats import rankdata
@@ -464,27 +460,6 @@ def _bands(company: Company, chance: Any, percentile: Any, eligible: Any) -> Any
     return names
 
 
-def _contract(scores: pd.DataFrame, history: History, there: Any, company: Company) -> None:
-    """Show MRR, plan and the derived renewal date."""
-    scores["mrr"], scores["renews_at"], scores["plan"] = np.nan, None, None
-    if not history.has("subscriptions"):
-        return
-    contracts = history.subscriptions
-    scores["mrr"] = contracts.total("mrr")[0][there]
-    if history.categories("subscriptions", "plan"):
-        scores["plan"] = history.texts("subscriptions", "plan")[0][there]
-    if contracts.has("billing_months"):
-        term = contracts.latest("billing_months")[0][there] * DAYS_PER_MONTH
-        start = contracts.latest("start_day")[0][there]
-        today = float(history.as_of_day[0, 0])
-        left = term - np.mod(today - start, term)
-        running = contracts.total("paid")[0][there] > 0.5
-        due = np.where(running, np.round(today + left), np.nan)
-        scores["renews_at"] = [
-            None if np.isnan(d) else str(date.fromordinal(int(d) + 719163)) for d in due
-        ]
-
-
 def _reasons(scores: pd.DataFrame, drivers: pd.DataFrame) -> None:
     churn = drivers[drivers["target"] == "churn"]
     for prefix, sign, most in (("driver", 1, 5), ("protective", -1, 2)):
@@ -493,96 +468,6 @@ def _reasons(scores: pd.DataFrame, drivers: pd.DataFrame) -> None:
             said = mine[mine["rank"] == rank].set_index("customer_id")["sentence"]
             found = said.reindex(scores["customer_id"]).to_numpy(dtype=object)
             scores[f"{prefix}_{rank}"] = [s if isinstance(s, str) else None for s in found]
-
-
-def _coverage(folded: FoldedWeeks, history: History, there: Any) -> tuple[Any, Any]:
-    """Share of the panels that know the customer, and days since anything was last known."""
-    panels = ("usage", "interactions", "surveys", "payments", "subscriptions")
-    present = [n for n in panels if n in folded.panels]
-    seen = np.zeros(len(there))
-    newest = np.full(len(there), -np.inf)
-    for name in present:
-        rows = folded.panels[name]
-        known = np.bincount(rows.customer, minlength=len(there)) > 0
-        seen += known
-        if "last_day" in rows.measures:
-            newest = np.fmax(
-                newest, np.nan_to_num(history.panel(name).latest("last_day")[0], nan=-np.inf)
-            )
-    fresh = float(history.as_of_day[0, 0]) - newest
-    return (
-        (seen / max(len(present), 1))[there],
-        np.where(np.isfinite(fresh), fresh, np.nan)[there],
-    )
-
-
-def _people(scores: pd.DataFrame, company: Company) -> None:
-    """Show segment, plan and owner as exported today: for reading, never for learning."""
-    brought = company.tables.columns["customers"]
-    names = [name for name in ("segment", "owner", "plan") if name in brought]
-    for name in ("segment", "owner"):
-        scores[name] = None
-    if not names:
-        return
-    listed = ", ".join(f'last("{name}") AS "{name}"' for name in names)
-    frame = company.tables.con.sql(
-        f"SELECT customer_id, {listed} FROM customers GROUP BY customer_id"
-    ).df()
-    frame = frame.set_index(frame["customer_id"].astype(str))
-    for name in names:
-        if name == "plan" and scores["plan"].notna().any():
-            continue
-        found = frame[name].reindex(scores["customer_id"]).to_numpy(dtype=object)
-        scores[name] = [v if isinstance(v, str) else None for v in found]
-
-
-def _weekly(folded: FoldedWeeks, keep: Any, week: int) -> pd.DataFrame:
-    """Lay out the weeks of the page's charts, one row per customer and week with anything."""
-    first = week - CHART_WEEKS + 1
-    frames = []
-    for panel, measure, name in (
-        ("usage", "events", "events"),
-        ("interactions", "contacts", "contacts"),
-        ("surveys", "nps_last", "nps"),
-        ("payments", "spend", "spend"),
-    ):
-        rows = folded.panels.get(panel)
-        if rows is None or measure not in rows.measures:
-            continue
-        values = rows.measures[measure]
-        use = (rows.week >= first) & (rows.week <= week) & keep[rows.customer] & ~np.isnan(values)
-        frames.append(
-            pd.DataFrame({"at": rows.customer[use], "week": rows.week[use], name: values[use]})
-            .groupby(["at", "week"], sort=True)[name]
-            .agg("last" if name == "nps" else "sum")
-        )
-    if "subscriptions" in folded.panels:
-        rows = folded.panels["subscriptions"]
-        grid = np.zeros(
-            (max(week - min(int(rows.week.min(initial=week)), first), 0) + 1, len(keep))
-        )
-        start = week - len(grid) + 1
-        use = rows.week <= week
-        np.add.at(grid, (rows.week[use] - start, rows.customer[use]), rows.measures["mrr"][use])
-        mrr = np.cumsum(grid, axis=0)[first - start :]
-        who = np.flatnonzero(keep)
-        weeks, people = np.meshgrid(np.arange(first, week + 1), who, indexing="ij")
-        frames.append(
-            pd.Series(
-                mrr[:, who].ravel(),
-                index=pd.MultiIndex.from_arrays(
-                    [people.ravel(), weeks.ravel()], names=["at", "week"]
-                ),
-                name="mrr",
-            )
-        )
-    if not frames:
-        return pd.DataFrame(columns=["customer_id", "week_ends_on"])
-    table = pd.concat(frames, axis=1).sort_index().reset_index()
-    days = {int(w): str(folded.calendar.last_day(int(w))) for w in table["week"].unique()}
-    table.insert(0, "customer_id", folded.customers[table["at"]].astype(str))
-    table.insert(1, "week_ends_on", table["week"].map(days))
-    return table.drop(columns=["at", "week"])
 
 
 def _manifest(
@@ -664,21 +549,3 @@ def _base_score(bundle: Bundle) -> float:
     """Return the raw score of nobody in particular."""
     nobody = np.full((1, len(bundle.encoder.columns_)), np.nan)
     return float(bundle.churn.head.contributions(nobody)[0, -1])
-
-
-def _keep_attributes(company: Company, day: date) -> None:
-    """Keep this week's attributes, so that a later training knows their history."""
-    tables = company.tables
-    brought = tables.columns["customers"]
-    known = ("segment", "plan", "region", "industry", "seats")
-    names: list[str] = [n for n in known if n in brought]
-    names += [n for n in tables.attributes if n not in names]
-    names = [n for n in names if n not in tables.constant]
-    if names and day >= company.calendar.last_day(
-        company.calendar.last_complete_week(tables.data_until)
-    ):
-        listed = ", ".join(f'last("{n}") AS "{n}"' for n in names)
-        frame = tables.con.sql(
-            f"SELECT customer_id, {listed} FROM customers GROUP BY customer_id ORDER BY customer_id"
-        ).df()
-        company.store.keep_attributes(day, frame)
