@@ -7,7 +7,7 @@ from pathlib import Path
 
 from retain.config import Config, load_config
 from retain.errors import ConfigError, StoreError, some
-from retain.jobs.store import Store
+from retain.jobs.store import Store, partial
 from retain.report import write_report
 
 __all__ = ["report"]
@@ -49,7 +49,7 @@ def report(config: Config | str | Path, *, as_of: date | str | None = None) -> P
         if scores is None:
             raise StoreError(f"store: {store.week(day)} is damaged. Score the week again.")
         path = store.week(day) / "report.html"
-        aside = path.with_suffix(".tmp")
+        aside = partial(path)
         write_report(
             aside,
             scores=scores,

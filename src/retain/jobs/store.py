@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,9 +17,21 @@ import pandas as pd
 
 from retain.errors import StoreError
 
-__all__ = ["Store"]
+__all__ = ["Store", "partial"]
 
 PARTIAL = ".partial-"
+_MOVED = re.compile(re.escape(PARTIAL) + r"old-(?P<name>.+)-\d+")
+
+
+def partial(target: Path) -> Path:
+    """Return where to write what will be moved to `target`: cleared when the run is killed.
+
+    Examples
+    --------
+    >>> partial(Path("store/page.html")).name.startswith(".partial-page.html-")
+    True
+    """
+    return target.with_name(f"{PARTIAL}{target.name}-{os.getpid()}")
 
 
 @dataclass(frozen=True)
@@ -56,29 +69,48 @@ class Store:
         try:
             lock.acquire(timeout=0)
         except Timeout as problem:
-            holder = note.read_text(encoding="utf-8") if note.exists() else "another run"
+            holder = "another run"
+            with contextlib.suppress(OSError):  # it may end this very moment
+                holder = note.read_text(encoding="utf-8") or holder
             raise StoreError(
                 f"store: {self.folder} is in use by {holder}. Wait for it to end, then run again; "
                 "two runs never share a store."
             ) from problem
         except OSError as problem:
-            raise StoreError(
-                f"store: {self.folder} cannot be written: {problem.strerror or problem}. Check who "
-                "owns the folder and whether the disk is full."
-            ) from problem
+            raise self._unwritable(problem) from problem
         try:
-            note.write_text(f"`retain {job}` (process {os.getpid()})", encoding="utf-8")
-            for leftover in self.folder.rglob(f"{PARTIAL}*"):
-                shutil.rmtree(leftover, ignore_errors=True)
+            try:
+                note.write_text(f"`retain {job}` (process {os.getpid()})", encoding="utf-8")
+                self._clear()
+            except OSError as problem:
+                raise self._unwritable(problem) from problem
             yield
         finally:
-            note.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                note.unlink(missing_ok=True)
             lock.release()
+
+    def _unwritable(self, problem: OSError) -> StoreError:
+        return StoreError(
+            f"store: {self.folder} cannot be written: {problem.strerror or problem}. Check who "
+            "owns the folder and whether the disk is full."
+        )
+
+    def _clear(self) -> None:
+        """Clear what killed runs left; put back what one had moved away but not yet replaced."""
+        for leftover in sorted(self.folder.rglob(f"{PARTIAL}*"), key=lambda path: len(path.parts)):
+            moved = _MOVED.fullmatch(leftover.name)
+            if moved and not (home := leftover.with_name(moved["name"])).exists():
+                leftover.replace(home)
+            elif leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def replacing(self, target: Path) -> Iterator[Path]:
         """Give a folder to write into; move it to `target` only when all went well."""
-        aside = target.parent / f"{PARTIAL}{target.name}-{os.getpid()}"
+        aside = partial(target)
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
         try:
@@ -86,7 +118,7 @@ class Store:
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise
-        old = target.parent / f"{PARTIAL}old-{target.name}-{os.getpid()}"
+        old = target.with_name(f"{PARTIAL}old-{target.name}-{os.getpid()}")
         if target.exists():
             target.replace(old)
         aside.replace(target)
@@ -122,7 +154,7 @@ class Store:
         """Keep this week's copy of the attributes, so that their history grows."""
         self.attributes.mkdir(parents=True, exist_ok=True)
         path = self.attributes / f"as_of={as_of}.parquet"
-        aside = path.with_suffix(f".{os.getpid()}.tmp")
+        aside = partial(path)
         frame.to_parquet(aside, index=False)
         aside.replace(path)
 
@@ -130,7 +162,8 @@ class Store:
         """Return the copies kept up to `until`, with the day of each as recorded_at."""
         frames = []
         for path in sorted(self.attributes.glob("as_of=*.parquet")):
-            day = path.stem.removeprefix("as_of=")
-            if day <= str(until):
-                frames.append(pd.read_parquet(path).assign(recorded_at=pd.Timestamp(day)))
+            with contextlib.suppress(ValueError):  # not one of ours
+                day = date.fromisoformat(path.stem.removeprefix("as_of="))
+                if day <= until:
+                    frames.append(pd.read_parquet(path).assign(recorded_at=pd.Timestamp(day)))
         return pd.concat(frames, ignore_index=True) if frames else None

@@ -299,7 +299,7 @@ def _write_weeks(con: Any, sql: str, folder: Path, calendar: Calendar) -> None:
     edges = np.flatnonzero(np.diff(weeks, prepend=weeks[:1] - 1))
     for first, end in zip(edges, [*edges[1:], len(weeks)], strict=True):
         path = folder / f"{calendar.last_day(int(weeks[first]))}.parquet"
-        aside = path.with_suffix(f".{os.getpid()}.tmp")
+        aside = _aside(path)
         pq.write_table(table.slice(first, end - first), aside, compression="zstd")
         aside.replace(path)
 
@@ -492,8 +492,13 @@ def _read_book(path: Path) -> dict[str, Any]:
         return {}  # no store yet, or a file cut short: fold everything again
 
 
+def _aside(path: Path) -> Path:
+    """Where to write first: the store clears what is called so when a run was killed."""
+    return path.with_name(f".partial-{path.name}-{os.getpid()}")
+
+
 def _write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(f".{os.getpid()}.tmp")
+    aside = _aside(path)
     aside.write_text(text, encoding="utf-8")
     aside.replace(path)
