@@ -1,7 +1,7 @@
 """What each customer is worth, who is about to leave, why, and what it would pay to keep them.
 
-The verbs of the command line are functions here: DataFrames in and out. Nothing heavy is imported until
-a verb is used.
+The verbs of the command line are functions here: DataFrames in and out. Nothing heavy is imported
+until a verb is used.
 """
 
 from __future__ import annotations
