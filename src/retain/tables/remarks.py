@@ -6,6 +6,7 @@ sources, and attributes without history.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 from retain.tables.casting import text_of
@@ -163,8 +164,6 @@ def _examples(tables: Tables, table: Staged, reason: str, column: str) -> tuple[
 
 
 def _field(tables: Tables, text: str, name: str) -> str:
-    import json
-
     value = json.loads(text).get(name)
     return "nothing" if value is None else str(value)
 

@@ -315,6 +315,7 @@ TABLES: tuple[TableSpec, ...] = (
             _flag("already_in_cogs", "whether the gross margin already holds it"),
             _RECORDED,
         ),
+        customer=None,
         time="date",
         one_of=("date", "period"),
     ),

@@ -83,16 +83,7 @@ def stage(con: Any, table: str, mapping: Mapping, zone: str) -> Staged:
     columns = _resolve(spec, mapping, source)
     extras = _extras(spec, mapping, source, columns)
     casts = {
-        ours: cast_of(
-            table,
-            spec.column(ours),
-            theirs,
-            source.types[theirs],
-            zone=zone,
-            datetime_format=mapping.datetime_format,
-            words=mapping.values.get(ours),
-            text=quoted("_t_" + ours),
-        )
+        ours: _cast(con, spec, mapping, source, ours, theirs, zone)
         for ours, theirs in columns.items()
     }
     attributes = _attribute_kinds(con, spec, mapping, source, columns, extras)
@@ -118,6 +109,30 @@ def stage(con: Any, table: str, mapping: Mapping, zone: str) -> Staged:
         attributes,
         rejected,
     )
+
+
+def _cast(
+    con: Any, spec: TableSpec, mapping: Mapping, source: Source, ours: str, theirs: str, zone: str
+) -> Cast:
+    """Cast one column; its type does not matter when it holds nothing."""
+    kind = source.types[theirs]
+    for given in (kind, "NULL"):
+        try:
+            return cast_of(
+                spec.name,
+                spec.column(ours),
+                theirs,
+                given,
+                zone=zone,
+                datetime_format=mapping.datetime_format,
+                words=mapping.values.get(ours),
+                text=quoted("_t_" + ours),
+            )
+        except TableError:
+            there = f"SELECT count({quoted(theirs)}) FROM {quoted(source.view)}"
+            if rows_of(con, there)[0][0]:
+                raise
+    raise AssertionError("a column of nothing can be cast")
 
 
 def _resolve(spec: TableSpec, mapping: Mapping, source: Source) -> dict[str, str]:
