@@ -496,6 +496,25 @@ def test_a_source_that_ends_weeks_before_the_others_is_stale() -> None:
         assert "20 days before 2024-02-19" in told(tables, "payments", "newest row")
 
 
+def test_a_sparse_source_is_not_stale_after_two_weeks() -> None:
+    sparse = pd.DataFrame({"referrer_id": "a", "referred_at": DAYS[[0, 8, 14]]})
+    with read(payments=payments(), referrals=sparse) as tables:
+        assert not [f for f in tables.findings if "newest row" in f.message]
+
+
+def test_an_unknown_time_zone_is_refused() -> None:
+    with pytest.raises(TableError, match=r"'Europe/Room' is not a time zone"):
+        read_tables({"usage": Mapping(events())}, timezone="Europe/Room", currency=None)
+
+
+def test_columns_named_like_the_readers_own_do_not_move_the_rows(tmp_path: Path) -> None:
+    odd = payments(file_row_number=7, file_index=3)
+    odd.loc[4, "amount"] = None
+    odd.to_parquet(tmp_path / "p.parquet")
+    with read(payments=Mapping(tmp_path / "p.parquet")) as tables:
+        assert tables.con.sql("SELECT row_number FROM quarantine").fetchall() == [(5,)]
+
+
 def test_a_bulk_load_that_hides_the_history_is_an_error_when_it_is_the_only_behaviour() -> None:
     bulk = events(recorded_at=pd.Timestamp("2024-06-01"))
     bulk["occurred_at"] = pd.date_range("2024-01-01", periods=30, freq="3D")

@@ -73,6 +73,12 @@ def read_tables(
             f"no behaviour table is given; found {some(mappings)}, expected one of "
             f"{', '.join(BEHAVIOUR)}"
         )
+    try:
+        ZoneInfo(timezone)
+    except (KeyError, ValueError, OSError):
+        raise TableError(
+            f"timezone {timezone!r} is not a time zone; expected a name such as Europe/Rome"
+        ) from None
     if work_folder is not None:
         Path(work_folder).mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="tables-", dir=work_folder))

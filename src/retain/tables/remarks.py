@@ -21,6 +21,7 @@ from retain.tables.staging import Staged
 __all__ = ["remarks"]
 
 STALE_DAYS = 14
+SPARSE_TIMES = 3
 BULK_LAG_DAYS = 182
 BULK_SHARE = 0.9
 TODO = {
@@ -353,7 +354,17 @@ def _stale(tables: Tables) -> Iterator[Finding]:
     """Find sources that end well before the others."""
     for name, newest in tables.newest.items():
         days = (tables.data_until - newest).days
-        if name in ("customers", "costs", "departures") or days < STALE_DAYS:
+        moment = SPECS[name].time
+        if name in ("customers", "costs", "departures") or days < STALE_DAYS or moment is None:
+            continue
+        if moment not in tables.columns[name]:
+            moment = "sent_at"  # surveys may know one of two days
+        (usual,) = rows_of(
+            tables.con,
+            f"SELECT coalesce(date_diff('day', min({quoted(moment)}), max({quoted(moment)})) / "
+            f"greatest(count(DISTINCT CAST({quoted(moment)} AS DATE)) - 1, 1), 0) FROM {name}",
+        )[0]
+        if days < SPARSE_TIMES * usual:  # a table with a row a month is not stale after two weeks
             continue
         yield Finding(
             name,

@@ -177,6 +177,9 @@ def _place(con: Any, table: str, files: list[Path]) -> str:
         except duckdb.Error as problem:
             raise TableError(_unreadable(table, file, problem)) from None
         starts.append(starts[-1] + int(count))
+        own = rows_of(con, f"SELECT name FROM parquet_schema({word(str(file))})")
+        if {"file_row_number", "file_index"} & {str(name).lower() for (name,) in own}:
+            return COUNTED  # columns of their own hide the places that the reader offers
     if len(files) == 1:
         return "file_row_number"
     return f"{starts}[CAST(file_index AS BIGINT) + 1] + file_row_number"
