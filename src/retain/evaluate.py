@@ -1,6 +1,7 @@
 """How good the predictions are: figures with intervals, by snapshot, beside baselines.
 
-All intervals resample customers, never rows: one customer's snapshots rise and fall together.
+All intervals resample customers, never rows: one customer's snapshots rise and fall together. Rows
+with equal predictions share their outcomes evenly, so that no figure depends on the order of rows.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from retain.errors import SnapshotError
 
 __all__ = [
     "area_under_curve",
@@ -47,7 +50,7 @@ def area_under_curve(y: Any, p: Any) -> float:
 
 
 def average_precision(y: Any, p: Any) -> float:
-    """Area under the precision-recall curve; equal scores are taken together.
+    """Area under the precision-recall curve; equal scores are taken together; nan with one class.
 
     Examples
     --------
@@ -57,25 +60,40 @@ def average_precision(y: Any, p: Any) -> float:
     from sklearn.metrics import average_precision_score
 
     y = np.asarray(y, float)
-    return float(average_precision_score(y, p)) if y.sum() else float("nan")
+    return float(average_precision_score(y, p)) if 0 < y.sum() < len(y) else float("nan")
 
 
 def calibration_table(y: Any, p: Any, bins: int = 10) -> pd.DataFrame:
-    """Compare predicted with observed shares in bins of equal count.
+    """Compare predicted with observed shares in bins of about equal count.
+
+    Equal predictions lie in one bin, that of their middle rank; a bin may be empty and is left out.
 
     Returns
     -------
     DataFrame
-        Columns n, predicted, observed; one row per bin, from the lowest predictions up.
+        Columns n, predicted, observed; one row per bin, from the lowest predictions up; the index
+        is the bin's number, 0 to bins - 1.
+
+    Examples
+    --------
+    >>> calibration_table([0, 1, 0, 1], [0.1, 0.3, 0.3, 0.9], bins=2)
+       n  predicted  observed
+    0  1        0.1  0.000000
+    1  3        0.5  0.666667
     """
     y, p = np.asarray(y, float), np.asarray(p, float)
-    groups = [rows for rows in np.array_split(np.argsort(p, kind="stable"), bins) if len(rows)]
+    _, group, count = np.unique(p, return_inverse=True, return_counts=True)
+    middle = (np.cumsum(count) - count / 2.0) / max(len(p), 1)
+    at = np.minimum((middle * bins).astype(int), bins - 1)[group]
+    n = np.bincount(at, minlength=bins)
+    used = np.flatnonzero(n)
     return pd.DataFrame(
         {
-            "n": [len(rows) for rows in groups],
-            "predicted": [float(p[rows].mean()) for rows in groups],
-            "observed": [float(y[rows].mean()) for rows in groups],
-        }
+            "n": n[used],
+            "predicted": np.bincount(at, p, bins)[used] / n[used],
+            "observed": np.bincount(at, y, bins)[used] / n[used],
+        },
+        index=used,
     )
 
 
@@ -94,28 +112,40 @@ def calibration_error(y: Any, p: Any, bins: int = 10) -> float:
     return float((gaps * table["n"]).sum() / table["n"].sum())
 
 
-def capture(y: Any, p: Any, most: int, value: Any = None) -> float:
-    """Share of leavers (or of their value) among the `most` highest scores; ties by position.
+def capture(y: Any, p: Any, most: float, value: Any = None) -> float:
+    """Share of leavers (or of their value) among the `most` highest scores; nan without leavers.
+
+    Where equal scores straddle the line, they share evenly: what a draw among them gives on
+    average.
 
     Examples
     --------
     >>> capture([1, 0, 1, 0], [0.9, 0.8, 0.1, 0.2], most=2)
     0.5
+    >>> capture([1, 0, 0, 0], [0.5, 0.5, 0.5, 0.5], most=1)
+    0.25
     """
     y, p = np.asarray(y, float), np.asarray(p, float)
     worth = y if value is None else y * np.asarray(value, float)
     total = worth.sum()
     if not total > 0:
         return float("nan")
-    top = np.argsort(-p, kind="stable")[:most]
-    return float(worth[top].sum() / total)
+    return _top_sum(worth, p, most) / float(total)
+
+
+def _top_sum(worth: Floats, p: Floats, most: float) -> float:
+    """Sum of `worth` over the `most` highest predictions, equal ones sharing evenly."""
+    _, group = np.unique(-p, return_inverse=True)
+    count = np.cumsum(np.bincount(group))
+    gained = np.cumsum(np.bincount(group, worth))
+    return float(np.interp(most, [0, *count], [0.0, *gained]))
 
 
 def normalised_gini(y: Any, p: Any) -> float:
-    """How well predictions order outcomes: 1 as well as possible, 0 not at all.
+    """How well predictions order outcomes: 1 as well as possible, 0 not at all, below it wrongly.
 
     Area between the gain curve of the predictions and the diagonal, divided by the same area for a
-    perfect order; equal predictions share their outcomes evenly.
+    perfect order; nan when outcomes are all alike or add up to nothing.
 
     Examples
     --------
@@ -131,8 +161,8 @@ def normalised_gini(y: Any, p: Any) -> float:
         gained = np.cumsum(np.repeat(even, count)) / y.sum()
         return float((gained - np.arange(1, len(y) + 1) / len(y)).sum())
 
-    best = area(y)
-    return area(p) / best if y.sum() > 0 and best > 0 else float("nan")
+    best = area(y) if y.sum() > 0 else 0.0
+    return area(p) / best if best > 0 else float("nan")
 
 
 def interval_coverage(y: Any, low: Any, high: Any) -> float:
@@ -143,9 +173,9 @@ def interval_coverage(y: Any, low: Any, high: Any) -> float:
 
 def decile_table(y: Any, p: Any, bins: int = 10) -> pd.DataFrame:
     """Compare mean predicted and actual value by tenth of prediction, highest first."""
-    table = calibration_table(y, p, bins).iloc[::-1].reset_index(drop=True)
-    table.insert(0, "decile", range(1, len(table) + 1))
-    return table.rename(columns={"observed": "actual"})
+    table = calibration_table(y, p, bins).iloc[::-1]
+    table.insert(0, "decile", bins - table.index)
+    return table.rename(columns={"observed": "actual"}).reset_index(drop=True)
 
 
 def churn_figures(
@@ -169,7 +199,14 @@ def churn_figures(
     Returns
     -------
     dict
-        Figure to value, low, high (nan where one class is missing).
+        Figure to value, low, high: auc, average_precision, brier, log_loss, calibration_error,
+        mean_predicted, observed, lift_top_tenth, capture_at_capacity. The first two are nan where
+        one class is missing, the last two without leavers.
+
+    Raises
+    ------
+    SnapshotError
+        When there is nothing to judge.
     """
     y, p, who = np.asarray(y, float), np.asarray(p, float), np.asarray(who)
 
@@ -178,8 +215,8 @@ def churn_figures(
         return float(-np.mean(a * np.log(b) + (1 - a) * np.log(1 - b)))
 
     def lift(a: Floats, b: Floats) -> float:
-        top = np.argsort(-b, kind="stable")[: max(len(b) // 10, 1)]
-        return float(a[top].mean() / a.mean()) if a.sum() else float("nan")
+        tenth = len(b) / 10.0
+        return _top_sum(a, b, tenth) / tenth / float(a.mean()) if a.sum() else float("nan")
 
     figures: dict[str, Callable[[Floats, Floats], float]] = {
         "auc": area_under_curve,
@@ -239,6 +276,11 @@ def _with_intervals(
     level: float,
     seed: int,
 ) -> dict[str, dict[str, float]]:
+    if len(y) == 0:
+        raise SnapshotError(
+            "nothing to judge: no snapshot is left to compare with what happened. Bring more "
+            "history or check who is eligible."
+        )
     out = {name: {"value": figure(y, p)} for name, figure in figures.items()}
     rng = np.random.default_rng(seed)
     people, at = np.unique(who, return_inverse=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from retain.explain.sentences import describe
+from retain.explain.sentences import describe_all
 from retain.explain.shapley import Signals
 from retain.features import Column
 
@@ -115,91 +115,116 @@ def driver_table(
     DataFrame
         One row per customer and driver; contributions above zero raise the target.
     """
-    points, before = np.asarray(points), np.asarray(points_before)
-    place = {column.name: at for at, column in enumerate(columns)}
-    values = {column.name: X[column.name].to_numpy(dtype=object) for column in columns}
-    past = {column.name: earlier[column.name].to_numpy(dtype=object) for column in columns}
-    rows: list[tuple[Any, ...]] = []
-    order = np.argsort(-np.abs(points), axis=1, kind="stable")
-    for row in range(len(points)):
-        usual = peers.typical[peers.group[row]]
-        up = down = 0
-        for at in order[row]:
-            amount = points[row, at]
-            if abs(amount) < least or (up >= raising and down >= lowering):
-                break
-            if amount > 0:
-                if up >= raising:
-                    continue
-                up += 1
-                rank = up
-            else:
-                if down >= lowering:
-                    continue
-                down += 1
-                rank = down
-            members = signals.members[at]
-            pushes = signals.columns[row, list(members)] * np.sign(amount)
-            column = columns[members[int(np.argmax(pushes))]]
-            name = column.name
-            level = None
-            if column.of in place:
-                other = columns[place[column.of]]
-                level = (
-                    other,
-                    _plain(values[other.name][row]),
-                    _plain(past[other.name][row]),
-                    usual.get(other.name),
-                )
-            now, then, peer = _plain(values[name][row]), _plain(past[name][row]), usual.get(name)
-            rows.append(
-                (
-                    ids[row],
-                    target,
-                    rank,
-                    column.feature.theme,
-                    column.feature.signal,
-                    name,
-                    _as_text(now),
-                    _as_text(then),
-                    _as_text(peer),
-                    float(amount),
-                    float(before[row, at]),
-                    column.feature.actionable,
-                    float(stability[row, at]),
-                    describe(column, now, then, peer, currency, level),
-                )
-            )
+    points, before, stability = (np.asarray(v) for v in (points, points_before, stability))
+    row, at, rank = _strongest(points, raising, lowering, least)
+    amount = points[row, at]
+    chosen = np.zeros(len(row), dtype=np.int64)
+    for number, mine in _by_value(at):
+        members = signals.members[number]
+        pushes = signals.columns[row[mine][:, None], members] * np.sign(amount[mine])[:, None]
+        chosen[mine] = np.array(members)[pushes.argmax(axis=1)]
+    evidence = _Evidence(X, earlier, peers, columns)
+    told: dict[str, Any] = {
+        name: np.full(len(row), None, dtype=object)
+        for name in ("value", "earlier_value", "peer_value", "sentence")
+    }
+    for number, mine in _by_value(chosen):
+        column, who = columns[number], row[mine]
+        now, then, usual = evidence.of(column, who)
+        told["value"][mine] = _as_texts(now)
+        told["earlier_value"][mine] = _as_texts(then)
+        told["peer_value"][mine] = _as_texts(usual)
+        told["sentence"][mine] = describe_all(column, now, then, usual, currency)
+        if (level := evidence.level_of(column)) is not None:
+            # a change is told as the level it is a change of, where that is known
+            now, then, usual = evidence.of(level, who)
+            known = np.flatnonzero([text is not None for text in _as_texts(now)])
+            sentences = describe_all(level, now[known], then[known], usual[known], currency)
+            told["sentence"][mine[known]] = sentences
+
+    def said(what: Callable[[Column], Any], kind: Any = "str") -> Any:
+        return pd.array([what(column) for column in columns], dtype=kind).take(chosen)
+
     return pd.DataFrame(
-        rows,
-        columns=[
-            "customer_id",
-            "target",
-            "rank",
-            "theme",
-            "signal",
-            "feature",
-            "value",
-            "earlier_value",
-            "peer_value",
-            "contribution",
-            "contribution_before",
-            "actionable",
-            "stability",
-            "sentence",
-        ],
+        {
+            "customer_id": np.asarray(ids, dtype=object)[row],
+            "target": pd.array([target], dtype="str").take(np.zeros(len(row), dtype=int)),
+            "rank": rank,
+            "theme": said(lambda column: column.feature.theme),
+            "signal": said(lambda column: column.feature.signal),
+            "feature": said(lambda column: column.name),
+            "value": told["value"],
+            "earlier_value": told["earlier_value"],
+            "peer_value": told["peer_value"],
+            "contribution": amount,
+            "contribution_before": before[row, at],
+            "actionable": said(lambda column: column.feature.actionable, "bool"),
+            "stability": stability[row, at],
+            "sentence": told["sentence"],
+        }
     )
 
 
-def _plain(value: Any) -> Any:
-    """Numbers as floats, texts as texts, nothing as nan."""
-    if value is None:
-        return float("nan")
-    return value if isinstance(value, str) else float(value)
+def _strongest(points: Any, raising: int, lowering: int, least: float) -> tuple[Any, Any, Any]:
+    """Row, signal and rank of the drivers to list: by row, then from the strongest down."""
+    order = np.argsort(-np.abs(points), axis=1, kind="stable")
+    amount = np.take_along_axis(points, order, axis=1)
+    seen = np.abs(amount) >= least
+    up, down = seen & (amount > 0), seen & ~(amount > 0)
+    rank = np.where(up, np.cumsum(up, axis=1), np.cumsum(down, axis=1))
+    row, place = np.nonzero((up & (rank <= raising)) | (down & (rank <= lowering)))
+    return row, order[row, place], rank[row, place]
 
 
-def _as_text(value: Any) -> str | None:
+def _by_value(codes: Any) -> Iterator[tuple[int, Any]]:
+    """Each code that occurs, with its places."""
+    order = np.argsort(codes, kind="stable")
+    edges = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    for first, last in zip(edges, [*edges[1:], len(codes)], strict=False):
+        yield int(codes[order[first]]), order[first:last]
+
+
+class _Evidence:
+    """The values that stand beside a driver: now, earlier, among peers."""
+
+    def __init__(
+        self, X: pd.DataFrame, earlier: pd.DataFrame, peers: Peers, columns: Sequence[Column]
+    ) -> None:
+        self._now, self._then, self._peers = X, earlier, peers
+        self._columns = {column.name: column for column in columns}
+        self._groups, self._group = np.unique(peers.group, return_inverse=True)
+
+    def level_of(self, column: Column) -> Column | None:
+        """Return the column that this one is a change of, where the model has it."""
+        return self._columns.get(column.of) if column.of else None
+
+    def of(self, column: Column, rows: Any) -> tuple[Any, Any, Any]:
+        """Return the three values for some rows, shape (rows,) each."""
+        name = column.name
+        usual = np.array([self._peers.typical[g].get(name) for g in self._groups], dtype=object)
+        return (
+            _plain(self._now[name].to_numpy()[rows]),
+            _plain(self._then[name].to_numpy()[rows]),
+            _plain(usual)[self._group[rows]],
+        )
+
+
+def _plain(values: Any) -> Any:
+    """Floats; where there are texts, texts and None."""
+    if values.dtype != object:
+        return values.astype(np.float64)
+    if not any(isinstance(value, str) for value in values):
+        return np.array([np.nan if value is None else float(value) for value in values])
+    told = [None if value is None or value != value else str(value) for value in values]
+    return np.array(told, dtype=object)
+
+
+def _as_texts(values: Any) -> Any:
     """One column for numbers and texts alike: exact text, null when not known."""
-    if value is None or value != value:
-        return None
-    return value if isinstance(value, str) else repr(round(float(value), 6))
+    if values.dtype == object:
+        return values
+    found, at = np.unique(values, return_inverse=True)
+    told = np.full(len(found), None, dtype=object)
+    known = ~np.isnan(found)
+    told[known] = [repr(round(number, 6) + 0.0) for number in found[known].tolist()]
+    return told[at]

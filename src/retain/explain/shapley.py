@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retain.features import Column
+from retain.model.calibration import expit
 
 __all__ = [
     "Signals",
@@ -109,7 +110,7 @@ def additive_in_probability(
     """
     start = slope * signals.base + shift
     score = start + slope * signals.raw.sum(axis=1)
-    p0, p = _expit(start), _expit(score)
+    p0, p = expit(start), expit(score)
     steepness = _slope_between(p0, p, start, score, p0 * (1.0 - p0))
     points = slope * signals.raw * steepness[:, None]
     _check(p0 + points.sum(axis=1), probability, 1.0, "churn probability")
@@ -132,7 +133,7 @@ def additive_in_currency(signals: Signals, factor: float, value: Any) -> tuple[f
     v0, v = factor * np.exp(signals.base), factor * np.exp(score)
     steepness = _slope_between(v0, v, signals.base, score, v0)
     points = signals.raw * steepness[:, None]
-    _check(v0 + points.sum(axis=1), value, max(float(np.max(v, initial=1.0)), 1.0), "CLV")
+    _check(v0 + points.sum(axis=1), value, np.maximum(np.maximum(v, v0), 1.0), "CLV")
     return float(v0), points
 
 
@@ -196,10 +197,6 @@ def summary_figure(contributions: Any, X: Any, names: Sequence[str]) -> Any:
     return figure
 
 
-def _expit(score: Any) -> Any:
-    return 1.0 / (1.0 + np.exp(-np.asarray(score, dtype=np.float64)))
-
-
 def _slope_between(y0: Any, y: Any, x0: Any, x: Any, at_start: Any) -> Floats:
     """(y - y0) / (x - x0), with its limit where both points meet."""
     gap = np.asarray(x - x0, dtype=np.float64)
@@ -207,10 +204,10 @@ def _slope_between(y0: Any, y: Any, x0: Any, x: Any, at_start: Any) -> Floats:
     return np.where(small, at_start, (y - y0) / np.where(small, 1.0, gap))
 
 
-def _check(total: Any, shown: Any, scale: float, what: str) -> None:
-    worst = float(np.max(np.abs(total - np.asarray(shown)), initial=0.0))
-    if not worst <= TOLERANCE * scale:
+def _check(total: Any, shown: Any, scale: Any, what: str) -> None:
+    gap = np.abs(total - np.asarray(shown))
+    if not np.all(gap <= TOLERANCE * scale):
         raise AssertionError(
             f"{what}: base and signals add up to something else than the number on the page "
-            f"(largest difference {worst:.3g}). This is a defect of retain; no page was written."
+            f"(largest difference {np.max(gap):.3g}). A defect of retain; no page was written."
         )

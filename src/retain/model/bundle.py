@@ -81,6 +81,7 @@ class Bundle:
                 "bins": self.clv.bins,
                 "chosen": self.clv.chosen,
             }
+        saved["files"] = {name: _sha256(text) for name, text in sorted(files.items())}
         files["bundle.json"] = json.dumps(saved, indent=1, sort_keys=True, ensure_ascii=False)
         return files
 
@@ -101,10 +102,12 @@ def save_bundle(bundle: Bundle, folder: Path) -> str:
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     for name, text in files.items():
-        (aside / name).write_text(text, encoding="utf-8")
+        (aside / name).write_text(text, encoding="utf-8", newline="\n")
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     if folder.exists():
-        shutil.rmtree(folder)
+        folder.replace(old)
     aside.replace(folder)
+    shutil.rmtree(old, ignore_errors=True)
     bundle.version = version
     return version
 
@@ -124,13 +127,16 @@ def load_bundle(folder: Path) -> Bundle:
             "first, or name the folder of a model."
         )
     try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-        texts = {p.name: p.read_text(encoding="utf-8") for p in folder.glob("*.txt")}
+        text = path.read_text(encoding="utf-8")
+        saved = json.loads(text)
+        if not isinstance(saved, dict):
+            raise KeyError("format")
         if saved.get("format") != FORMAT:
             raise ModelMismatchError(
                 f"model: {folder} has format {saved.get('format')!r}; this version of retain reads "
                 f"format {FORMAT}. Train again."
             )
+        texts = _texts(folder, saved["files"])
         encoder = Encoder.from_json(saved["encoder"])
         wide = len(encoder.columns_)
         churn = FittedChurn(
@@ -152,23 +158,40 @@ def load_bundle(folder: Path) -> Bundle:
                 saved["clv"]["bins"],
                 saved["clv"]["chosen"],
             )
-    except (KeyError, json.JSONDecodeError, OSError, UnicodeDecodeError) as problem:
+        return Bundle(
+            saved["settings"],
+            saved["features"],
+            saved["tables"],
+            saved["lists"],
+            encoder,
+            churn,
+            clv,
+            saved["about"],
+            bundle_version({"bundle.json": text, **texts}),
+        )
+    except (KeyError, TypeError, json.JSONDecodeError, OSError, UnicodeDecodeError) as problem:
         raise ModelMismatchError(
             f"model: {folder} is damaged ({type(problem).__name__}: {problem}). Train again or "
             "restore the folder."
         ) from problem
-    files = {"bundle.json": path.read_text(encoding="utf-8"), **texts}
-    return Bundle(
-        saved["settings"],
-        saved["features"],
-        saved["tables"],
-        saved["lists"],
-        encoder,
-        churn,
-        clv,
-        saved["about"],
-        bundle_version(files),
-    )
+
+
+def _texts(folder: Path, expected: dict[str, str]) -> dict[str, str]:
+    """Read the boosters, each checked first: LightGBM ends the process over a damaged text."""
+    texts = {}
+    for name, digest in expected.items():
+        path = folder / name
+        texts[name] = path.read_text(encoding="utf-8") if path.is_file() else ""
+        if _sha256(texts[name]) != digest:
+            found = "was changed after it was saved" if path.is_file() else "is missing"
+            raise ModelMismatchError(
+                f"model: {folder} is damaged: {name} {found}. Train again or restore the folder."
+            )
+    return texts
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _churn_head(text: str, wide: int) -> ChurnHead:

@@ -17,7 +17,8 @@ LEAST_SLOPE = 0.2  # a flatter curve would hide every signal
 
 def expit(score: Any) -> Floats:
     """Turn log-odds into probabilities."""
-    return 1.0 / (1.0 + np.exp(-np.asarray(score, dtype=np.float64)))
+    # no overflow however extreme the score
+    return np.exp(-np.logaddexp(0.0, -np.asarray(score, dtype=np.float64)))
 
 
 def logit(probability: Any) -> Floats:

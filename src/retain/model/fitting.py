@@ -68,11 +68,11 @@ class FittedChurn:
         return self.calibrator(self.head.raw_score(X))
 
     def interval(self, X: Any, level: float) -> tuple[Floats, Floats]:
-        """Return a confidence interval of the calibrated probability from the refits."""
+        """Return a confidence interval of the calibrated probability; nan without refits."""
         from scipy.stats import norm
 
         centre = self.calibrator.slope * self.head.raw_score(X) + self.calibrator.shift
-        if not self.refits:
+        if len(self.refits) < 2:
             nothing = np.full(len(centre), np.nan)
             return nothing, nothing
         scores = np.array([self.calibrator.slope * one.raw_score(X) for one in self.refits])

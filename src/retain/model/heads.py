@@ -10,6 +10,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from retain.model.calibration import expit
+
 __all__ = ["ChurnHead", "ClvHead"]
 
 Floats = NDArray[np.float64]
@@ -162,7 +164,7 @@ class ChurnHead(ClassifierMixin, _BoostedTrees):
 
     def predict_proba(self, X: Any) -> Floats:
         """Return probabilities of both classes, shape (rows, 2)."""
-        p = 1.0 / (1.0 + np.exp(-self.raw_score(X)))
+        p = expit(self.raw_score(X))
         return np.column_stack([1.0 - p, p])
 
     def predict(self, X: Any) -> Any:
