@@ -159,9 +159,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _init(given: Any) -> int:
-    from retain.tables.propose import propose
+    from retain.tables import propose_config
 
-    text = propose(Path(given.folder))
+    text = propose_config(Path(given.folder), relative_to=None if given.out is None else Path(given.out).parent)
     if given.out is None:
         sys.stdout.write(text)
         return DONE

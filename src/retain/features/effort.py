@@ -153,6 +153,29 @@ def missed_service_levels(history: History, weeks: int) -> Any:
     return history.interactions.total("sla_missed", weeks)
 
 
+@feature(unit="signs", signal="effort lately", over=(4, 8, 16))
+def effort_faded(history: History, half_life: int) -> Any:
+    """Signs of effort (repeats, switches, transfers, reopens), fading by half every {weeks}."""
+    cases = history.interactions
+    signs = [name for name in ("repeats", "switches", "transfers", "reopens") if cases.has(name)]
+    return sum(cases.faded(name, half_life) for name in signs)
+
+
+@feature(unit="cases", signal="effort lately", over=(4, 8, 16))
+def hard_cases_faded(history: History, half_life: int) -> Any:
+    """High-effort cases, fading by half every {weeks}."""
+    return history.interactions.faded("hard", half_life)
+
+
+@feature(unit="share", signal="effort lately")
+def effort_per_contact(history: History) -> Any:
+    """Repeats and switches per contact in the last 13 weeks."""
+    cases = history.interactions
+    signs = cases.total("repeats", 13) + cases.total("switches", 13)
+    contacted = cases.total("contacts", 13)
+    return np.divide(signs, contacted, out=np.full(signs.shape, np.nan), where=contacted > 0)
+
+
 EFFORT = (
     contacts,
     cases,
@@ -175,4 +198,7 @@ EFFORT = (
     weeks_since_repeat_contact,
     weeks_since_contact,
     missed_service_levels,
+    effort_faded,
+    hard_cases_faded,
+    effort_per_contact,
 )

@@ -79,6 +79,23 @@ def comments_about_item(history: History, theme: str) -> Any:
     return history.panel("comments").total(f"theme_{themes.index(theme)}", 26)
 
 
+@feature(unit="share", signal="survey answers", over=(8, 26))
+def satisfaction_faded(history: History, half_life: int) -> Any:
+    """Mean of all answers on their scales (0 worst, 100 best), halved in weight every {weeks}."""
+    surveys = history.surveys
+    weight = surveys.faded("answers", half_life)
+    total = surveys.faded("satisfaction", half_life)
+    return np.divide(total, weight, out=np.full(total.shape, np.nan), where=weight > 1e-6)
+
+
+@feature(unit="share", signal="survey answers")
+def satisfaction_shrunk(history: History) -> Any:
+    """Satisfaction in all answers of late, nearer to neutral the fewer there are."""
+    surveys = history.surveys
+    weight, total = surveys.faded("answers", 13), surveys.faded("satisfaction", 13)
+    return (total + 0.7) / (weight + 1.0)
+
+
 SURVEY = (
     last_answer_item,
     weeks_since_item,
@@ -90,4 +107,6 @@ SURVEY = (
     comments,
     comment_length,
     comments_about_item,
+    satisfaction_faded,
+    satisfaction_shrunk,
 )

@@ -14,6 +14,15 @@ __all__ = ["USAGE"]
 
 feature = themed("usage")
 PAST_WEEKS = 26
+YEAR_WEEKS = 52
+LEAST_PAST_WEEKS = 4
+
+
+def _usual(history: History, total: Any, weeks: int) -> Any:
+    """Weekly level of a past window, over the weeks in which the customer was there."""
+    there = np.minimum(weeks, history.tenure_weeks - 4)
+    enough = there >= LEAST_PAST_WEEKS
+    return np.divide(total, there, out=np.full(history.shape, np.nan), where=enough)
 
 
 @feature(unit="events", signal="amount of use", over=WINDOWS)
@@ -92,11 +101,47 @@ def events_slope(history: History, weeks: int) -> Any:
     return history.usage.trend("events", weeks)
 
 
-@feature(unit="balance", signal="change in use", of="events_4w")
-def events_against_own_past(history: History) -> Any:
-    """Product events of the last 4 weeks against the customer's own half year before."""
+@feature(unit="balance", signal="change in use", over=(26, 52), of="events_4w")
+def events_against_own_past(history: History, weeks: int) -> Any:
+    """Product events of the last 4 weeks against the customer's own {weeks} before."""
     usage = history.usage
-    return balance(usage.mean("events", 4), usage.mean("events", PAST_WEEKS, before=4))
+    usual = _usual(history, usage.total("events", weeks, before=4), weeks)
+    return balance(usage.mean("events", 4), usual)
+
+
+@feature(unit="balance", signal="change in use", over=(26, 52), of="quantity_4w")
+def quantity_against_own_past(history: History, weeks: int) -> Any:
+    """Quantity used in the last 4 weeks against the customer's own {weeks} before."""
+    usage = history.usage
+    usual = _usual(history, usage.total("quantity", weeks, before=4), weeks)
+    return balance(usage.mean("quantity", 4), usual)
+
+
+@feature(unit="balance", signal="change in use", over=(26, 52), of="time_in_product_4w")
+def time_against_own_past(history: History, weeks: int) -> Any:
+    """Hours in the product in the last 4 weeks against the customer's own {weeks} before."""
+    usage = history.usage
+    usual = _usual(history, usage.total("hours", weeks, before=4), weeks)
+    return balance(usage.mean("hours", 4), usual)
+
+
+@feature(unit="balance", signal="change in use", over=(26, 52), of="active_days_4w")
+def active_days_against_own_past(history: History, weeks: int) -> Any:
+    """Active days of the last 4 weeks against the customer's own {weeks} before."""
+    usage = history.usage
+    usual = _usual(history, usage.active_days("days", weeks, before=4), weeks)
+    return balance(usage.active_days("days", 4) / 4, usual)
+
+
+@feature(unit="balance", signal="change in use", of="quantity_13w")
+def quarter_against_own_past(history: History) -> Any:
+    """Quantity used in the last 13 weeks against the customer's own year before."""
+    usage = history.usage
+    there = np.minimum(YEAR_WEEKS, history.tenure_weeks - 13)
+    past = usage.total("quantity", YEAR_WEEKS, before=13)
+    enough = there >= LEAST_PAST_WEEKS
+    usual = np.divide(past, there, out=np.full(history.shape, np.nan), where=enough)
+    return balance(usage.mean("quantity", 13), usual)
 
 
 @feature(unit="days", signal="time since last use")
@@ -153,6 +198,10 @@ USAGE = (
     distinct_features_change,
     events_slope,
     events_against_own_past,
+    quantity_against_own_past,
+    time_against_own_past,
+    active_days_against_own_past,
+    quarter_against_own_past,
     days_since_last_use,
     longest_silence,
     share_of_item,

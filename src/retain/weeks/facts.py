@@ -231,12 +231,21 @@ def surveys(source: Source) -> Facts:
     answered = day_number(stamp)
     adds = {"answers": "1.0", "first_day": f"CAST({answered} AS DOUBLE)"}
     ops |= {"answers": "sum", "first_day": "min"}
+    satisfaction = []
     for kind in source.kinds:
         is_kind = f"kind = '{kind}'"
+        low, high = source.scales.get(kind, (0.0, 10.0))
+        score = "CAST(score AS DOUBLE)"
+        if kind == "ces" and source.ces_high_means == "hard":
+            score = f"({low} + {high} - {score})"  # high is easy, everywhere above the fold
         adds[f"{kind}_answers"] = f"CASE WHEN {is_kind} THEN 1.0 ELSE 0.0 END"
-        adds[f"{kind}_sum"] = f"CASE WHEN {is_kind} THEN CAST(score AS DOUBLE) ELSE 0.0 END"
-        adds[f"{kind}_last"] = f"CASE WHEN {is_kind} THEN CAST(score AS DOUBLE) END"
+        adds[f"{kind}_sum"] = f"CASE WHEN {is_kind} THEN {score} ELSE 0.0 END"
+        adds[f"{kind}_last"] = f"CASE WHEN {is_kind} THEN {score} END"
         ops |= {f"{kind}_answers": "sum", f"{kind}_sum": "sum", f"{kind}_last": "last"}
+        satisfaction.append(f"WHEN {is_kind} THEN ({score} - {low}) / {high - low}")
+    if satisfaction:
+        adds["satisfaction"] = f"CASE {' '.join(satisfaction)} ELSE 0.0 END"
+        ops["satisfaction"] = "sum"
     if source.has("comment"):
         adds["comments"] = "CASE WHEN length(trim(comment)) > 0 THEN 1.0 ELSE 0.0 END"
         adds["comment_characters"] = "CAST(coalesce(length(trim(comment)), 0) AS DOUBLE)"

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -198,7 +199,17 @@ def _source(
     kinds: tuple[str, ...] = ()
     if name == "surveys":
         kinds = tuple(_texts(con, "SELECT DISTINCT kind FROM surveys ORDER BY kind").tolist())
-    source = Source(name, calendar, columns, tables.measures.get(name, ()), words, top, kinds=kinds)
+    source = Source(
+        name,
+        calendar,
+        columns,
+        tables.measures.get(name, ()),
+        words,
+        top,
+        kinds=kinds,
+        scales=tables.scales,
+        ces_high_means=tables.ces_high_means,
+    )
     if "recorded_at" in columns:
         stamp = {"usage": "occurred_at", "interactions": "opened_at", "payments": "paid_at"}
         stamp |= {"subscriptions": "started_at"}
@@ -209,9 +220,7 @@ def _source(
                 "ORDER BY lag LIMIT 8"
             ).fetchall()
             lags = tuple(int(lag) for (lag,) in found) or (0,)
-            source = Source(
-                name, calendar, columns, source.measures, words, top, lags=lags, kinds=kinds
-            )
+            source = replace(source, lags=lags)
     return source
 
 
@@ -404,7 +413,6 @@ def _with_attributes(folded: FoldedWeeks, tables: Tables, copies: Any) -> Folded
         measures,
         dict.fromkeys(names, "last"),
     )
-    from dataclasses import replace
 
     return replace(folded.with_panel("attributes", rows), categories=categories)
 
@@ -430,7 +438,6 @@ def _with_comments(folded: FoldedWeeks, tables: Tables) -> FoldedWeeks:
         measures={"comments": np.ones(len(got["week"]))},
         ops={"comments": "sum"},
     )
-    from dataclasses import replace
 
     texts = np.asarray(np.ma.filled(got["comment"], ""), dtype=object)
     return replace(folded.with_panel("comments", rows), texts=texts)

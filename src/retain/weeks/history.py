@@ -97,6 +97,28 @@ class Panel:
         """Average a measure per week over a window."""
         return self.total(measure, weeks, before) / weeks
 
+    def faded(self, measure: str, half_life_weeks: float, before: int = 0) -> Array:
+        """Sum a measure over all weeks, each week weighing half as much per half-life of age."""
+        self._need(measure)
+        keep = 0.5 ** (1.0 / half_life_weeks)
+        key = ("faded", measure, half_life_weeks)
+        if key not in self._cache:
+            grid = self._grid(measure)
+            memory = np.zeros((len(grid) + 1, self.customers))
+            for week in range(len(grid)):
+                memory[week + 1] = memory[week] * keep + grid[week]
+            self._cache[key] = memory
+        out = np.empty((len(self.as_ofs), self.customers))
+        for at, as_of in enumerate(self.as_ofs):
+            out[at] = self._cache[key][self._span(int(as_of), None, before)[0]]
+            late = self._late_rows(at, None, before)
+            if late.any():
+                rows = self._late.take(late)
+                age = int(as_of) - before - rows.week
+                weight = np.nan_to_num(rows.measures[measure]) * keep**age
+                out[at] += np.bincount(rows.customer, weight, minlength=self.customers)
+        return out
+
     def ratio(self, over: str, under: str, weeks: int | None = None, before: int = 0) -> Array:
         """Divide two totals of the same window; nan where `under` is zero."""
         top, bottom = self.total(over, weeks, before), self.total(under, weeks, before)

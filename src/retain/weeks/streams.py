@@ -71,6 +71,10 @@ class Source:
         Lags in weeks between happening and being known that occur, ascending, at most eight.
     kinds
         Survey kinds that occur.
+    scales
+        Survey kind to its lowest and highest answer.
+    ces_high_means
+        ``easy`` or ``hard``: an effort scale on which high is hard is turned round.
     """
 
     table: str
@@ -81,6 +85,8 @@ class Source:
     top_features: tuple[str, ...] = ()
     lags: tuple[int, ...] = (0,)
     kinds: tuple[str, ...] = ()
+    scales: dict[str, tuple[float, float]] = field(default_factory=dict)
+    ces_high_means: str = "easy"
 
     def has(self, *names: str) -> bool:
         """Say whether all these columns were brought."""
