@@ -10,6 +10,8 @@ from typing import Any, get_args
 
 from retain.config.settings import Config, Section, TableConfig, TablesConfig, field_at
 
+__all__ = ["describe_config", "redact"]
+
 
 def describe_config(config: Config | None = None) -> str:
     """List every setting with its value or default, its bounds and its meaning.

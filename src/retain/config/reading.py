@@ -14,6 +14,8 @@ from pydantic import ValidationError
 from retain.config.settings import Config, meaning_of, settings_at
 from retain.errors import ConfigError, some
 
+__all__ = ["load_config"]
+
 
 def load_config(path: str | Path) -> Config:
     """Read a configuration file.

@@ -24,6 +24,8 @@ from pydantic import (
 
 from retain.errors import ConfigError, some
 
+__all__ = ["Config", "Section", "TableConfig", "TablesConfig"]
+
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 Texts = Annotated[tuple[str, ...], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)]
 DEFAULT_SCALES = {"nps": (0.0, 10.0), "csat": (1.0, 5.0), "ces": (1.0, 7.0)}

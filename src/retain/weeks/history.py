@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from retain.weeks.rows import FoldedWeeks, PanelRows
 
-__all__ = ["History", "Missing", "Panel"]
+__all__ = ["History", "Missing", "Panel", "balance"]
 
 Array = NDArray[np.float64]
 _NEVER = -(10**6)
