@@ -69,14 +69,15 @@ class FittedChurn:
 
     def interval(self, X: Any, level: float) -> tuple[Floats, Floats]:
         """Return a confidence interval of the calibrated probability; nan without refits."""
-        from scipy.stats import norm
+        from scipy.stats import t
 
         centre = self.calibrator.slope * self.head.raw_score(X) + self.calibrator.shift
         if len(self.refits) < 2:
             nothing = np.full(len(centre), np.nan)
             return nothing, nothing
         scores = np.array([self.calibrator.slope * one.raw_score(X) for one in self.refits])
-        spread = scores.std(axis=0, ddof=1) * norm.ppf(0.5 + level / 2.0)
+        # few refits: their spread is itself uncertain, hence Student's quantile
+        spread = scores.std(axis=0, ddof=1) * t.ppf(0.5 + level / 2.0, len(scores) - 1)
         return expit(centre - spread), expit(centre + spread)
 
 
@@ -332,7 +333,7 @@ def _search(
         for train, test in usable[:2]:
             train, test = _thinned(train, who, fixed["seed"]), _thinned(test, who, fixed["seed"])
             one = head(**setting, **fixed, rounds=MOST_ROUNDS)
-            _, record = one._train(X[train], y[train], None, (X[test], y[test]))
+            _, record = one._train(X[train], y[train], (X[test], y[test]))
             curves.append(np.array(record["valid_0"][metric]))
         mean = np.mean(curves, axis=0)
         best = max(int(mean.argmin()) + 1, LEAST_ROUNDS)

@@ -48,7 +48,7 @@ class _BoostedTrees(BaseEstimator):
     def _objective(self) -> dict[str, Any]:
         raise NotImplementedError
 
-    def _train(self, X: Any, y: Any, sample_weight: Any, valid: Any = None) -> Any:
+    def _train(self, X: Any, y: Any, valid: Any = None) -> Any:
         import lightgbm as lgb
 
         parameters = {
@@ -71,7 +71,6 @@ class _BoostedTrees(BaseEstimator):
         data = lgb.Dataset(
             X,
             np.asarray(y, dtype=np.float64),
-            weight=sample_weight,
             categorical_feature=list(self.categorical) or "auto",
             free_raw_data=True,
         )
@@ -142,7 +141,7 @@ class ChurnHead(ClassifierMixin, _BoostedTrees):
     def _objective(self) -> dict[str, Any]:
         return {"objective": "binary"}
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any) -> Self:
         """Learn from X of shape (rows, columns) and two classes y."""
         X, y = validate_data(self, X, y, ensure_all_finite=False, dtype=np.float64)
         check_classification_targets(y)
@@ -155,7 +154,7 @@ class ChurnHead(ClassifierMixin, _BoostedTrees):
             raise ValueError(
                 f"y holds 1 class only ({self.classes_[0]!r}); two are needed to tell them apart."
             )
-        self.booster_, _ = self._train(X, codes, sample_weight)
+        self.booster_, _ = self._train(X, codes)
         return self
 
     def decision_function(self, X: Any) -> Floats:
@@ -226,12 +225,26 @@ class ClvHead(RegressorMixin, _BoostedTrees):
     def _objective(self) -> dict[str, Any]:
         return {"objective": "tweedie", "tweedie_variance_power": self.variance_power}
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any) -> Self:
         """Learn from X of shape (rows, columns) and amounts y; losses count as zero."""
-        X, y = validate_data(self, X, y, ensure_all_finite=False, dtype=np.float64, y_numeric=True)
-        self.booster_, _ = self._train(X, np.maximum(y, 0.0), sample_weight)
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            ensure_all_finite=False,
+            dtype=np.float64,
+            y_numeric=True,
+            ensure_min_samples=2,
+        )
+        self.booster_, _ = self._train(X, np.maximum(y, 0.0))
         return self
 
     def predict(self, X: Any) -> Floats:
         """Return expected amounts, shape (rows,)."""
         return np.exp(self.raw_score(X))
+
+    def __sklearn_tags__(self) -> Any:
+        """Say that amounts are meant, which are not below zero."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.positive_only = True
+        return tags
