@@ -127,7 +127,8 @@ def eligibility(history: History, rule: ChurnRule) -> NDArray[Any]:
         active = np.zeros(history.shape, dtype=bool)
         for panel, measure in (("usage", "events"), ("payments", "orders")):
             if history.has(panel):
-                active |= history.panel(panel).active_weeks(measure, rule.active_weeks) > 0
+                # not counted in a window, which is unknown where it begins before the table
+                active |= history.panel(panel).weeks_since(measure) < rule.active_weeks
         rule_out(~active, f"no behaviour in {rule.active_weeks} weeks")
     return out
 

@@ -270,10 +270,14 @@ def _derive_customers(con: Any, staged: dict[str, Staged], reach: date, until: d
         "CREATE TABLE customers AS SELECT customer_id, min(seen_at) AS signed_up_at FROM "
         f"({' UNION ALL '.join(parts)}) GROUP BY 1 ORDER BY 1"
     )
+    con.execute("CREATE TABLE sign_ups (customer_id VARCHAR, signed_up_at TIMESTAMP)")
 
 
 def _fill_first_seen(con: Any, staged: dict[str, Staged]) -> None:
-    """Give customers without signed_up_at the day of their first behaviour."""
+    """Give customers without signed_up_at the day of their first behaviour.
+
+    What was brought stays in ``sign_ups``: first seen is known from the behaviour only.
+    """
     if not staged["customers"].has("signed_up_at"):
         con.execute("ALTER TABLE customers ADD COLUMN signed_up_at TIMESTAMP")
     parts = " UNION ALL ".join(
@@ -281,6 +285,8 @@ def _fill_first_seen(con: Any, staged: dict[str, Staged]) -> None:
         for name in BEHAVIOUR
         if name in staged
     )
+    stamp = ", recorded_at" if staged["customers"].has("recorded_at") else ""
+    con.execute(f"CREATE TABLE sign_ups AS SELECT customer_id, signed_up_at{stamp} FROM customers")
     con.execute(
         "UPDATE customers SET signed_up_at = seen.first_at FROM (SELECT customer_id, "
         "min(seen_at) AS first_at "

@@ -16,6 +16,7 @@ from retain.weeks.streams import (
     day_number,
     hours_between,
     seconds,
+    struct,
 )
 
 __all__ = ["FACTS"]
@@ -23,6 +24,15 @@ __all__ = ["FACTS"]
 REPEAT_DAYS = 7
 SWITCH_DAYS = 14
 LONG_RESOLUTION_HOURS = 72
+BILLING_MONTHS = {
+    "weekly": "12.0 / 52.0",
+    "monthly": "1.0",
+    "quarterly": "3.0",
+    "semiannual": "6.0",
+    "annual": "12.0",
+    "biennial": "24.0",
+    "triennial": "36.0",
+}
 
 
 def _own(source: Source) -> tuple[dict[str, str], dict[str, str]]:
@@ -59,7 +69,7 @@ def usage(source: Source) -> Facts:
     if source.has("feature"):
         rows += ' LEFT JOIN "dict_usage_feature" AS f ON f.value = usage.feature'
         for word in range(source.words.get("feature", 1)):
-            adds[f"features_{word}"] = bit("f.no", word)
+            adds[f"features_{word}"] = bit("f_no", word)
             ops[f"features_{word}"] = "bits"
         for number, name in enumerate(source.top_features):
             text = name.replace("'", "''")
@@ -71,7 +81,7 @@ def usage(source: Source) -> Facts:
             " ON u.customer_id = usage.customer_id AND u.value = usage.user_id"
         )
         for word in range(source.words.get("users", 1)):
-            adds[f"users_{word}"] = bit("u.no", word)
+            adds[f"users_{word}"] = bit("u_no", word)
             ops[f"users_{word}"] = "bits"
     stream = Stream(
         rows=f"(SELECT usage.*{', f.no AS f_no' if source.has('feature') else ''}"
@@ -79,9 +89,7 @@ def usage(source: Source) -> Facts:
         day=day,
         known=source.known(day),
         order=seconds("occurred_at"),
-        adds={
-            name: sql.replace("f.no", "f_no").replace("u.no", "u_no") for name, sql in adds.items()
-        },
+        adds=adds,
     )
     return Facts((stream,), ops)
 
@@ -94,25 +102,32 @@ def interactions(source: Source) -> Facts:
     follows = "follows_id" if source.has("follows_id") else "CAST(NULL AS VARCHAR)"
     topic = "topic" if source.has("topic") else "CAST(NULL AS VARCHAR)"
     done = [name for name in ("resolved_at", "closed_at") if source.has(name)]
-    finished = f"coalesce({', '.join(done)})" if done else "opened_at"
-    staged = f"""(SELECT *, {opened} AS day, {source.known(opened)} AS known_day,
+    finished = f"least({', '.join(done)})" if len(done) == 2 else "".join(done) or "opened_at"
+    passes = source.with_earlier(
+        "pass_interactions",
+        f"""SELECT *, {opened} AS day, {source.known(opened)} AS known_day,
       {seconds("opened_at")} AS opened_s, {finished} AS finished_at,
       coalesce({case}, {follows}, {topic}) AS issue, {case} AS case_key, {follows} AS follows_key,
-      {channel} AS way FROM interactions)"""
-    lagged = f"(SELECT *, {source.lag()} AS lag_weeks FROM {staged})"
-    partition, order = "customer_id, issue", "opened_s"
-    unique = "CAST(opened_s AS DOUBLE) + (hash(interaction_id) % 1000003) / 1000004.0"
-    passed = f"""(SELECT *, {source.before("opened_s", partition, order)} AS before_s,
-      {source.before("way", partition, order, unique)} AS before_way FROM {lagged})"""
-    signs = f"""(SELECT *,
-      CASE WHEN follows_key IS NOT NULL OR (issue IS NOT NULL AND
-        opened_s - before_s <= {REPEAT_DAYS * 86400}) THEN 1.0 ELSE 0.0 END AS is_repeat,
-      CASE WHEN issue IS NOT NULL AND opened_s - before_s <= {SWITCH_DAYS * 86400}
-        AND way <> before_way THEN 1.0 ELSE 0.0 END AS is_switch,
-      CASE WHEN case_key IS NOT NULL AND before_s IS NOT NULL THEN 0.0
-        WHEN follows_key IS NOT NULL THEN 0.0
-        WHEN case_key IS NULL AND issue IS NOT NULL AND opened_s - before_s <= {REPEAT_DAYS * 86400}
-        THEN 0.0 ELSE 1.0 END AS is_new_case FROM {passed})"""
+      {channel} AS way FROM interactions""",
+        ("customer_id", "issue"),
+        "opened_s",
+        struct(opened_s="opened_s", id="interaction_id", way="way"),
+    )
+    # a follow-up names the contact that it follows, which may be filed under another issue
+    passes["pass_contacts"] = f"""SELECT c.*, c_no, CASE WHEN follows_key IS NOT NULL OR
+        opened_s - before_s <= {REPEAT_DAYS * 86400} THEN 1.0 ELSE 0.0 END AS is_repeat,
+      CASE WHEN opened_s - before_s <= {SWITCH_DAYS * 86400} AND way <> before_way
+        THEN 1.0 ELSE 0.0 END AS is_switch,
+      CASE WHEN follows_key IS NOT NULL OR (case_key IS NOT NULL AND before_s IS NOT NULL) OR
+        (case_key IS NULL AND opened_s - before_s <= {REPEAT_DAYS * 86400})
+        THEN 0.0 ELSE 1.0 END AS is_new_case
+      FROM (SELECT p.*, coalesce(CASE WHEN p.issue IS NOT NULL THEN p.before.opened_s END,
+          f.opened_s) AS before_s, coalesce(CASE WHEN p.issue IS NOT NULL THEN p.before.way END,
+          f.way) AS before_way
+        FROM pass_interactions AS p LEFT JOIN pass_interactions AS f
+        ON f.interaction_id = p.follows_key AND f.customer_id = p.customer_id
+        AND f.known_week <= p.known_week AND f.opened_s <= p.opened_s) AS c
+      LEFT JOIN ({_channels(source)}) AS d ON d.value = c.way"""
     own, own_ops = _own(source)
     ops = {
         "contacts": "sum",
@@ -132,10 +147,6 @@ def interactions(source: Source) -> Facts:
         "last_day": "CAST(day AS DOUBLE)",
     }
     if source.has("channel"):
-        signs = (
-            f'(SELECT s.*, c.no AS c_no FROM {signs} AS s LEFT JOIN "dict_interactions_channel"'
-            " AS c ON c.value = s.channel)"
-        )
         for word in range(source.words.get("channel", 1)):
             adds[f"channels_{word}"] = bit("c_no", word)
             ops[f"channels_{word}"] = "bits"
@@ -144,38 +155,49 @@ def interactions(source: Source) -> Facts:
         adds["open"] = "1.0"
         adds["open_day"] = "CAST(day AS DOUBLE)"
         ops |= {"open": "sum", "open_day": "sum"}
-    streams.append(Stream(signs, "day", "known_day", "opened_s", adds))
+    streams.append(Stream("pass_contacts", "day", "known_day", "opened_s", adds))
     if source.has("first_response_at"):
         answered = day_number("first_response_at")
+        waited = hours_between("opened_at", "first_response_at")
         ops |= {"responses": "sum", "response_hours": "sum"}
         streams.append(
             Stream(
-                signs,
+                "pass_contacts",
                 answered,
-                f"greatest({answered}, {source.known(answered)})",
+                source.known(answered),
                 seconds("first_response_at"),
                 {
                     "responses": "1.0",
-                    "response_hours": hours_between("opened_at", "first_response_at"),
+                    # a bare date stands for its whole day, so that it may lie before the opening
+                    "response_hours": f"greatest(0.0, {waited})",
                 },
-                "first_response_at IS NOT NULL AND first_response_at >= opened_at",
+                f"first_response_at IS NOT NULL AND {answered} >= {opened}",
             )
         )
     ended = day_number("finished_at")
-    transfers = (
-        "coalesce(CAST(transfer_count AS DOUBLE), 0.0)" if source.has("transfer_count") else "0.0"
-    )
-    reopens = "coalesce(CAST(reopen_count AS DOUBLE), 0.0)" if source.has("reopen_count") else "0.0"
-    hours = hours_between("opened_at", "finished_at")
-    hard = f"is_repeat > 0 OR is_switch > 0 OR {transfers} >= 2 OR {reopens} >= 1"
+    hours = f"greatest(0.0, {hours_between('opened_at', 'finished_at')})"
+    hard = "is_repeat > 0 OR is_switch > 0"
+    counts: dict[str, str] = {}
     if done:
+        # how a case went is known when it is over; without a date for that it is never known
         hard += f" OR {hours} > {LONG_RESOLUTION_HOURS}"
+        if source.has("transfer_count"):
+            counts["transfers"] = "coalesce(CAST(transfer_count AS DOUBLE), 0.0)"
+            hard += f" OR {counts['transfers']} >= 2"
+        if source.has("reopen_count"):
+            counts["reopens"] = "coalesce(CAST(reopen_count AS DOUBLE), 0.0)"
+            hard += f" OR {counts['reopens']} >= 1"
+        if source.has("handle_minutes"):
+            counts["handle_minutes"] = "CAST(handle_minutes AS DOUBLE)"
+        if source.has("sla_met"):
+            counts["sla_missed"] = "CASE WHEN NOT sla_met THEN 1.0 ELSE 0.0 END"
     closing = {
         "resolved": "1.0",
         "hard": f"CASE WHEN {hard} THEN 1.0 ELSE 0.0 END",
+        **counts,
         **own,
     }
-    ops |= {"resolved": "sum", "hard": "sum"}
+    ops |= {"resolved": "sum", "hard": "sum", **dict.fromkeys(counts, "sum")}
     if done:
         closing |= {
             "open": "-1.0",
@@ -183,29 +205,23 @@ def interactions(source: Source) -> Facts:
             "resolution_hours": hours,
         }
         ops["resolution_hours"] = "sum"
-    if source.has("transfer_count"):
-        closing["transfers"] = transfers
-        ops["transfers"] = "sum"
-    if source.has("reopen_count"):
-        closing["reopens"] = reopens
-        ops["reopens"] = "sum"
-    if source.has("handle_minutes"):
-        closing["handle_minutes"] = "CAST(handle_minutes AS DOUBLE)"
-        ops["handle_minutes"] = "sum"
-    if source.has("sla_met"):
-        closing["sla_missed"] = "CASE WHEN sla_met THEN 0.0 ELSE 1.0 END"
-        ops["sla_missed"] = "sum"
     streams.append(
         Stream(
-            signs,
+            "pass_contacts",
             ended,
-            f"greatest({ended}, {source.known(ended)})",
+            source.known(ended),
             seconds("finished_at"),
             closing,
-            "finished_at IS NOT NULL AND finished_at >= opened_at",
+            f"finished_at IS NOT NULL AND {ended} >= {opened}",
         )
     )
-    return Facts(tuple(streams), ops)
+    return Facts(tuple(streams), ops, passes=passes)
+
+
+def _channels(source: Source) -> str:
+    if source.has("channel"):
+        return 'SELECT value, no AS c_no FROM "dict_interactions_channel"'
+    return "SELECT CAST(NULL AS VARCHAR) AS value, CAST(NULL AS INTEGER) AS c_no"
 
 
 def surveys(source: Source) -> Facts:
@@ -226,8 +242,6 @@ def surveys(source: Source) -> Facts:
             )
         )
     stamp = "answered_at" if source.has("answered_at") else "sent_at"
-    if source.has("answered_at", "sent_at"):
-        stamp = "coalesce(answered_at, sent_at)"
     answered = day_number(stamp)
     adds = {"answers": "1.0", "first_day": f"CAST({answered} AS DOUBLE)"}
     ops |= {"answers": "sum", "first_day": "min"}
@@ -268,20 +282,28 @@ def subscriptions(source: Source) -> Facts:
     start, end = day_number("started_at"), day_number("ended_at")
     trial = "coalesce(is_trial, FALSE)" if source.has("is_trial") else "FALSE"
     plan = "plan" if source.has("plan") else "CAST(NULL AS VARCHAR)"
-    staged = f"""(SELECT *, {start} AS day, {source.known(start)} AS known_day, {trial} AS trial,
-      {plan} AS plan_text, {end} AS end_day, CAST(mrr AS DOUBLE) AS price FROM subscriptions)"""
-    lagged = f"(SELECT *, {source.lag()} AS lag_weeks FROM {staged})"
-    partition, order = "customer_id, trial", "day"
-    unique = "CAST(day AS DOUBLE) + (hash(price, plan_text, end_day) % 1000003) / 1000004.0"
-    # an end after this row's own start was not known when this row started: still running
-    running_until = "coalesce(end_day, 10000000)"
-    passed = f"""(SELECT *, {source.before(running_until, partition, order)} AS before_until,
-      {source.before(running_until, partition, order, unique)} AS before_end,
-      {source.before("price", partition, order, unique)} AS before_price,
-      {source.before("plan_text", partition, order, unique)} AS before_plan FROM {lagged})"""
+    # an end after a later span's start was not known when that started: still running then
+    passes = source.with_earlier(
+        "pass_subscriptions",
+        f"""SELECT *, {start} AS day, {source.known(start)} AS known_day, {trial} AS trial,
+      {plan} AS plan_text, {end} AS end_day, CAST(mrr AS DOUBLE) AS price FROM subscriptions""",
+        ("customer_id", "trial"),
+        "day",
+        "day",
+        "coalesce(end_day, 10000000)",
+    )
+    # what a span replaces ended on the very day on which it starts
+    row = "s.customer_id, s.trial, s.day, s.known_week"
+    passes["pass_replaced"] = f"""SELECT {row}, max({struct(price="e.price", plan="e.plan_text")})
+      AS old FROM (SELECT DISTINCT customer_id, trial, day, known_week FROM pass_subscriptions) AS s
+      JOIN pass_subscriptions AS e ON e.customer_id = s.customer_id AND e.trial = s.trial
+      AND e.end_day = s.day AND e.day < s.day AND e.known_week <= s.known_week GROUP BY {row}"""
+    passes["pass_spans"] = f"""SELECT s.*, r.old IS NOT NULL AS is_replacing, r.old.price AS
+      old_price, r.old.plan AS old_plan{", d.no AS plan_no" if source.has("plan") else ""}
+      FROM pass_subscriptions AS s LEFT JOIN pass_replaced AS r ON r.customer_id = s.customer_id
+      AND r.trial = s.trial AND r.day = s.day AND r.known_week = s.known_week"""
     paid = "NOT trial"
-    replaced = "before_end = day"
-    same_plan = "plan_text IS NOT DISTINCT FROM before_plan"
+    same_plan = "plan_text IS NOT DISTINCT FROM old_plan"
 
     def when(condition: str) -> str:
         return f"CASE WHEN {paid} AND ({condition}) THEN 1.0 ELSE 0.0 END"
@@ -292,13 +314,13 @@ def subscriptions(source: Source) -> Facts:
         "trial": "CASE WHEN trial THEN 1.0 ELSE 0.0 END",
         "start_day": f"CASE WHEN {paid} THEN CAST(day AS DOUBLE) END",
         "first_day": "CAST(day AS DOUBLE)",
-        "returns": when("before_until < day"),
-        "price_rises": when(f"{replaced} AND price > before_price AND {same_plan}"),
+        "returns": when("before_most < day"),
+        "price_rises": when(f"is_replacing AND price > old_price AND {same_plan}"),
         "upgrades": when(
-            f"({replaced} AND price > before_price AND NOT ({same_plan}))"
-            f" OR (before_until > day AND before_end <> day)"
+            f"(is_replacing AND price > old_price AND NOT ({same_plan}))"
+            " OR (before_most > day AND NOT is_replacing)"
         ),
-        "downgrades": when(f"{replaced} AND price < before_price"),
+        "downgrades": when("is_replacing AND price < old_price"),
     }
     ops = dict.fromkeys(
         ("mrr", "paid", "trial", "returns", "price_rises", "upgrades", "downgrades"), "sum"
@@ -306,21 +328,18 @@ def subscriptions(source: Source) -> Facts:
     ops |= {"start_day": "last", "first_day": "min"}
     dictionaries = {}
     if source.has("plan"):
-        passed = (
-            f'(SELECT p.*, d.no AS plan_no FROM {passed} AS p LEFT JOIN "dict_subscriptions_plan"'
-            " AS d ON d.value = p.plan)"
-        )
+        passes["pass_spans"] += ' LEFT JOIN "dict_subscriptions_plan" AS d ON d.value = s.plan'
         adds["plan"] = f"CASE WHEN {paid} THEN CAST(plan_no AS DOUBLE) END"
         ops["plan"] = "last"
         dictionaries["plan"] = "plan"
     if source.has("billing_period"):
         adds["billing_months"] = (
             f"CASE WHEN {paid} THEN CASE lower(billing_period) "
-            "WHEN 'weekly' THEN 12.0 / 52.0 WHEN 'monthly' THEN 1.0 WHEN 'quarterly' THEN 3.0 "
-            "WHEN 'half-yearly' THEN 6.0 WHEN 'annual' THEN 12.0 WHEN 'yearly' THEN 12.0 END END"
+            + " ".join(f"WHEN '{name}' THEN {months}" for name, months in BILLING_MONTHS.items())
+            + " END END"
         )
         ops["billing_months"] = "last"
-    streams = [Stream(passed, "day", "known_day", seconds("started_at"), adds)]
+    streams = [Stream("pass_spans", "day", "known_day", seconds("started_at"), adds)]
     # the end of a span that was recorded late is known late too
     ended = source.known(f"greatest({end}, {start})")
     ends = {
@@ -353,7 +372,7 @@ def subscriptions(source: Source) -> Facts:
     streams.append(
         Stream("subscriptions", end, ended, seconds("ended_at"), ends, "ended_at IS NOT NULL")
     )
-    return Facts(tuple(streams), ops, dictionaries)
+    return Facts(tuple(streams), ops, dictionaries, passes)
 
 
 def payments(source: Source) -> Facts:
@@ -390,27 +409,43 @@ def payments(source: Source) -> Facts:
         adds["cost"] = f"CASE WHEN {took} THEN coalesce(CAST(cost AS DOUBLE), 0.0) ELSE 0.0 END"
         ops["cost"] = "sum"
     plain = Stream("payments", day, source.known(day), seconds("paid_at"), adds)
-    staged = (
-        f"(SELECT customer_id, {day} AS day, {source.known(day)} AS known_day FROM payments "
-        f"WHERE {took})"
+    passes = source.with_earlier(
+        "pass_purchases",
+        f"SELECT customer_id, {day} AS day, min({source.known(day)}) AS known_day FROM payments "
+        f"WHERE {took} GROUP BY customer_id, {day}",
+        ("customer_id",),
+        "day",
+        "day",
     )
-    lagged = (
-        f"(SELECT customer_id, day, min(known_day) AS known_day FROM {staged} "
-        f"GROUP BY customer_id, day, {source.lag()})"
+    # a purchase day that turns up late splits a gap that had counted as one
+    later = (
+        "SELECT p.customer_id, p.day, min(n.day) AS next_day FROM pass_purchases AS p "
+        "JOIN pass_purchases AS n ON n.customer_id = p.customer_id AND n.day > p.day "
+        "AND n.known_week < p.known_week "
+        f"WHERE p.known_week > {source.calendar.week_sql('p.day')} GROUP BY p.customer_id, p.day"
+        if source.has("recorded_at")
+        else "SELECT customer_id, day, day AS next_day FROM pass_purchases WHERE FALSE"
     )
-    lagged = f"(SELECT *, {source.lag()} AS lag_weeks FROM {lagged})"
-    passed = f"(SELECT *, {source.before('day', 'customer_id', 'day')} AS before_day FROM {lagged})"
-    gap = "CAST(day - before_day AS DOUBLE)"
+    passes["pass_gaps"] = (
+        "SELECT p.*, p.before AS last_day, n.next_day FROM pass_purchases AS p LEFT JOIN "
+        f"({later}) AS n ON n.customer_id = p.customer_id AND n.day = p.day"
+    )
+    pieces = {"day - last_day": "+", "next_day - day": "+", "next_day - last_day": "-"}
+    days = [(sign, f"CAST({sql} AS DOUBLE)") for sql, sign in pieces.items()]
     ops |= {"gaps": "sum", "gap_days": "sum", "gap_squares": "sum"}
     gaps = Stream(
-        passed,
+        "pass_gaps",
         "day",
         "known_day",
         "CAST(day AS BIGINT)",
-        {"gaps": "1.0", "gap_days": gap, "gap_squares": f"{gap} * {gap}"},
-        "before_day IS NOT NULL",
+        {
+            "gaps": "1.0",
+            "gap_days": " ".join(f"{sign} coalesce({one}, 0.0)" for sign, one in days),
+            "gap_squares": " ".join(f"{sign} coalesce({one} * {one}, 0.0)" for sign, one in days),
+        },
+        "last_day IS NOT NULL OR next_day IS NOT NULL",
     )
-    return Facts((plain, gaps), ops)
+    return Facts((plain, gaps), ops, passes=passes)
 
 
 def departures(source: Source) -> Facts:

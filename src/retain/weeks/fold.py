@@ -6,39 +6,45 @@ run folds again only the weeks whose facts changed; an unchanged table is not re
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 
+from retain.errors import StoreError
 from retain.tables import Tables
 from retain.weeks.calendar import Calendar
 from retain.weeks.facts import FACTS
+from retain.weeks.kept import KeptWeeks, read_json, write_text
 from retain.weeks.rows import FoldedWeeks, PanelRows
-from retain.weeks.streams import MASK_VALUES, WORD_BITS, Facts, Source, day_number
+from retain.weeks.streams import (
+    MASK_VALUES,
+    ORDER_OF,
+    WORD_BITS,
+    Facts,
+    Source,
+    day_number,
+    seconds,
+    struct,
+)
 
 __all__ = ["FOLDS", "fold_tables", "most_used_features"]
 
 FOLDS = tuple(FACTS)  # panels in the order in which they are folded
 FOLD_VERSION = (
-    1  # raise when the meaning of a measure changes, so that stored weeks are folded again
+    2  # raise when the meaning of a measure changes, so that stored weeks are folded again
 )
 _TEXT_COLUMNS = ("segment", "plan", "region", "industry")
-_AGGREGATES = {
-    "sum": "sum({sql})",
-    "min": "min({sql})",
-    "max": "max({sql})",
-    "bits": "CAST(bit_or({sql}) AS BIGINT)",
-    # equal stamps are settled by the value itself, never by the order of rows
-    "last": "arg_max({sql}, CAST(fact_order AS DOUBLE) + 1e-9 * coalesce({sql}, 0))"
-    " FILTER (WHERE {sql} IS NOT NULL)",
-}
+_STAMPS = {"usage": "occurred_at", "interactions": "opened_at", "subscriptions": "started_at"}
+_SQL_TYPES = {"number": "DOUBLE", "text": "VARCHAR"}
+ALWAYS = -(10**6)  # a week before all others
 
 
 def fold_tables(
@@ -89,22 +95,18 @@ def fold_tables(
         progress(name)
         source = _source(tables, name, calendar, book, top_features)
         facts = FACTS[name](source)
-        panels[name] = _fold_panel(tables, name, facts, source, store)
+        panels[name] = _fold_panel(tables, name, facts, source, store, book)
         for measure, column in facts.dictionaries.items():
             categories[f"{name}.{measure}"] = book.values(f"{name}_{column}")
     book.save()
-    start = con.sql(
-        f"SELECT i.no, min({day_number('c.signed_up_at')}) AS day FROM customers AS c "
-        "JOIN ids AS i ON i.id = c.customer_id GROUP BY i.no ORDER BY i.no"
-        if "signed_up_at" in tables.columns["customers"] and not tables.is_derived
-        else "SELECT no, CAST(NULL AS INTEGER) AS day FROM ids ORDER BY no"
-    ).fetchnumpy()
+    start_day, start_known = _starts(tables, calendar)
     folded = FoldedWeeks(
         calendar=calendar,
         customers=ids,
         panels=panels,
         last_week=last,
-        start_day=_floats(start["day"]),
+        start_day=start_day,
+        start_known=start_known,
         categories=categories,
         constants=_constants(tables, ids),
         lists={"top_features": tuple(top_features)},
@@ -113,6 +115,21 @@ def fold_tables(
     if "comment" in tables.columns.get("surveys", ()):
         folded = _with_comments(folded, tables)
     return folded.known_by(last)
+
+
+def _starts(tables: Tables, calendar: Calendar) -> tuple[Any, Any]:
+    """Day of signing up as brought, by customer, and the week by whose end it was known."""
+    has_stamp = "recorded_at" in tables.columns["customers"]
+    known = calendar.week_sql(day_number("recorded_at")) if has_stamp else "NULL"
+    got = tables.con.sql(
+        f"SELECT i.no, arg_min(day, {struct(known='known', day='day')}) AS day, "
+        "min(known) AS known FROM ids AS i LEFT JOIN "
+        f"(SELECT customer_id, {day_number('signed_up_at')} AS day, "
+        f"coalesce({known}, {ALWAYS}) AS known FROM sign_ups WHERE signed_up_at IS NOT NULL) AS s "
+        "ON s.customer_id = i.id GROUP BY i.no ORDER BY i.no"
+    ).fetchnumpy()
+    known_week = np.ma.filled(np.ma.asarray(got["known"]).astype(np.int64), ALWAYS)
+    return _floats(got["day"]), known_week
 
 
 def most_used_features(
@@ -133,10 +150,12 @@ def most_used_features(
     """
     if "feature" not in tables.columns.get("usage", ()):
         return ()
-    known = " AND recorded_at < DATE '{0}' + 1" if "recorded_at" in tables.columns["usage"] else ""
+    known = ""
+    if "recorded_at" in tables.columns["usage"]:
+        known = f" AND coalesce(recorded_at, occurred_at) < DATE '{until}' + 1"
     rows = tables.con.sql(
         "SELECT feature, count(*) AS n FROM usage WHERE feature IS NOT NULL AND "
-        f"occurred_at < DATE '{until}' + 1{known.format(until)} GROUP BY feature "
+        f"occurred_at < DATE '{until}' + 1{known} GROUP BY feature "
         "ORDER BY n DESC, feature"
     ).fetchall()
     total = sum(n for _, n in rows)
@@ -148,23 +167,25 @@ class _Dictionaries:
 
     def __init__(self, store: Path | None) -> None:
         self.path = store / "weeks" / "dictionaries.json" if store else None
-        known = self.path is not None and self.path.exists()
-        self.lists: dict[str, list[str]] = (
-            json.loads(self.path.read_text("utf-8")) if known and self.path else {}
-        )
+        # a list that was lost is numbered anew; weeks folded with the old one are then folded again
+        self.lists: dict[str, list[str]] = read_json(self.path) if self.path else {}
 
     def extend(self, name: str, values: Iterable[str]) -> int:
+        """Give numbers to the values not met before, in their order; return how many there are."""
         known = self.lists.setdefault(name, [])
-        fresh = sorted(set(values) - set(known))
-        known.extend(fresh)
+        met = set(known)
+        known.extend(value for value in values if value not in met)
         return len(known)
 
     def values(self, name: str) -> tuple[str, ...]:
         return tuple(self.lists.get(name, ()))
 
+    def of_table(self, table: str) -> dict[str, list[str]]:
+        return {name: v for name, v in self.lists.items() if name.startswith(f"{table}_")}
+
     def save(self) -> None:
         if self.path is not None:
-            _write_text(self.path, json.dumps(self.lists, ensure_ascii=False, sort_keys=True))
+            write_text(self.path, json.dumps(self.lists, ensure_ascii=False, sort_keys=True))
 
 
 def _source(
@@ -180,17 +201,21 @@ def _source(
         ("subscriptions", "plan"),
     ):
         if table == name and column in columns:
-            values = _texts(
-                con, f"SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL"
-            )
-            size = book.extend(f"{table}_{column}", values.tolist())
+            # by the day on which each was first known: what comes later takes no earlier number
+            known = Source(table, calendar, columns).known(day_number(_STAMPS[table]))
+            rows = con.sql(
+                f"SELECT {column}, min({known}) AS known FROM {table} WHERE {column} IS NOT NULL "
+                f"GROUP BY {column} ORDER BY known, {column}"
+            ).fetchall()
+            size = book.extend(f"{table}_{column}", [value for value, _ in rows])
             words[column] = -(-min(size, MASK_VALUES) // WORD_BITS) or 1
             _register(con, f"dict_{table}_{column}", book.values(f"{table}_{column}"))
     if name == "usage" and "user_id" in columns:
+        seen = Source(name, calendar, columns).known(day_number("occurred_at"))
         con.execute(
             'CREATE OR REPLACE TEMP TABLE "dict_usage_user" AS SELECT customer_id, value, '
             "CAST(row_number() OVER (PARTITION BY customer_id ORDER BY seen, value) - 1 AS INTEGER)"
-            " AS no FROM (SELECT customer_id, user_id AS value, min(occurred_at) AS seen FROM usage"
+            f" AS no FROM (SELECT customer_id, user_id AS value, min({seen}) AS seen FROM usage"
             " WHERE user_id IS NOT NULL GROUP BY customer_id, user_id)"
         )
         most = con.sql('SELECT coalesce(max(no), 0) + 1 FROM "dict_usage_user"').fetchall()[0][0]
@@ -199,7 +224,7 @@ def _source(
     kinds: tuple[str, ...] = ()
     if name == "surveys":
         kinds = tuple(_texts(con, "SELECT DISTINCT kind FROM surveys ORDER BY kind").tolist())
-    source = Source(
+    return Source(
         name,
         calendar,
         columns,
@@ -210,18 +235,6 @@ def _source(
         scales=tables.scales,
         ces_high_means=tables.ces_high_means,
     )
-    if "recorded_at" in columns:
-        stamp = {"usage": "occurred_at", "interactions": "opened_at", "payments": "paid_at"}
-        stamp |= {"subscriptions": "started_at"}
-        if name in stamp:
-            day = day_number(stamp[name])
-            found = con.sql(
-                f"SELECT DISTINCT {source.lag(day, source.known(day))} AS lag FROM {name} "
-                "ORDER BY lag LIMIT 8"
-            ).fetchall()
-            lags = tuple(int(lag) for (lag,) in found) or (0,)
-            source = replace(source, lags=lags)
-    return source
 
 
 def _facts_sql(facts: Facts, source: Source) -> str:
@@ -242,11 +255,21 @@ def _facts_sql(facts: Facts, source: Source) -> str:
     return " UNION ALL ".join(selects)
 
 
+def _aggregate(measure: str, op: str) -> str:
+    """Combine one measure of a customer's week; equal for every order of the rows."""
+    name = f'"{measure}"'
+    if op == "last":  # equal stamps are settled by the value itself
+        said = f"FILTER (WHERE {name} IS NOT NULL)"
+        last = f"arg_max({name}, {struct(at='fact_order', value=name)}) {said} AS {name}"
+        return f'{last}, CAST(max(fact_order) {said} AS DOUBLE) AS "{ORDER_OF.format(measure)}"'
+    if op == "bits":
+        return f"CAST(bit_or({name}) AS BIGINT) AS {name}"
+    # rounded, as the last digits of a sum depend on the order of its terms
+    return f"round(sum({name}), 9) AS {name}" if op == "sum" else f"{op}({name}) AS {name}"
+
+
 def _fold_sql(facts: Facts, source: Source, where: str) -> str:
-    aggregates = ", ".join(
-        _AGGREGATES[op].format(sql=f'"{measure}"') + f' AS "{measure}"'
-        for measure, op in facts.ops.items()
-    )
+    aggregates = ", ".join(_aggregate(measure, op) for measure, op in facts.ops.items())
     return (
         f"SELECT customer_id, week, lag, {aggregates} FROM ({_facts_sql(facts, source)}) "
         f"WHERE {where} GROUP BY customer_id, week, lag ORDER BY week, customer_id, lag"
@@ -254,68 +277,78 @@ def _fold_sql(facts: Facts, source: Source, where: str) -> str:
 
 
 def _fold_panel(
-    tables: Tables, name: str, facts: Facts, source: Source, store: Path | None
+    tables: Tables, name: str, facts: Facts, source: Source, store: Path | None, book: _Dictionaries
 ) -> PanelRows:
     """Fold one panel, reusing stored weeks whose facts did not change."""
     con = tables.con
     if store is None:
-        return _panel_rows(con, f"({_fold_sql(facts, source, 'TRUE')})", facts)
-    folder = store / "weeks" / name
-    folder.mkdir(parents=True, exist_ok=True)
-    recipe = _hash(_fold_sql(facts, source, ""), str(FOLD_VERSION), *sorted(source.words.items()))
-    book_path = folder / "weeks.json"
-    book = _read_book(book_path)
+        with _passes(con, facts):
+            return _panel_rows(con, f"({_fold_sql(facts, source, 'TRUE')})", facts)
+    kept = KeptWeeks(store / "weeks" / name, source.calendar)
+    recipe = _hash(
+        _fold_sql(facts, source, ""),
+        *facts.passes.values(),
+        FOLD_VERSION,
+        *sorted(source.words.items()),
+    )
     content = tables.fingerprints.get(name, "")
-    fresh = book.get("recipe") != recipe
-    known: dict[str, str] = {} if fresh else dict(book.get("weeks", {}))
-    if fresh or not content or book.get("content") != content:
-        measures = ", ".join(_quoted(facts.ops))
-        hashes = {
-            str(week): f"{rows}-{mixed}-{added}"
-            for week, rows, mixed, added in con.sql(
-                "SELECT week, count(*), bit_xor(h), CAST(sum(h % 1000000007) AS BIGINT) FROM "
-                f"(SELECT week, hash(customer_id, lag, fact_order, {measures}) AS h "
-                f"FROM ({_facts_sql(facts, source)})) GROUP BY week"
-            ).fetchall()
-        }
-        changed = [week for week, value in hashes.items() if known.get(week) != value]
-        if changed:
-            some_weeks = f"week IN ({', '.join(changed)})"
-            where = "TRUE" if len(changed) == len(hashes) else some_weeks
-            _write_weeks(con, _fold_sql(facts, source, where), folder, source.calendar)
-        for week in set(known) - set(hashes):
-            (folder / f"{source.calendar.last_day(int(week))}.parquet").unlink(missing_ok=True)
-        book = {"recipe": recipe, "content": content, "weeks": hashes}
-        _write_text(book_path, json.dumps(book, indent=0, sort_keys=True))
-    wanted = [
-        str(folder / f"{source.calendar.last_day(int(week))}.parquet") for week in book["weeks"]
-    ]
-    if not wanted:
-        return _panel_rows(con, f"({_fold_sql(facts, source, 'FALSE')})", facts)
-    listed = ", ".join("'" + path.replace("'", "''") + "'" for path in sorted(wanted))
-    return _panel_rows(con, f"read_parquet([{listed}])", facts)
+    for again in (False, True):
+        known = kept.open(recipe, book.lists)
+        if not content or kept.content != content or kept.is_damaged:
+            with _passes(con, facts):
+                hashes = _week_hashes(con, facts, source)
+                changed = [week for week, value in hashes.items() if known.get(week) != value]
+                kept.forget({*changed, *(set(known) - set(hashes))})
+                if changed:
+                    some_weeks = f"week IN ({', '.join(changed)})"
+                    where = "TRUE" if len(changed) == len(hashes) else some_weeks
+                    kept.write(con.sql(_fold_sql(facts, source, where)).to_arrow_table())
+                kept.close(recipe, content, hashes, book.of_table(name))
+        try:
+            if not kept.paths:
+                return _panel_rows(con, None, facts)
+            listed = ", ".join("'" + path.replace("'", "''") + "'" for path in kept.paths)
+            return _panel_rows(con, f"read_parquet([{listed}])", facts)
+        except duckdb.Error as problem:  # a week cannot be read: fold all of them again, once
+            if again:
+                raise StoreError(
+                    f"store: the folded weeks in {kept.folder} cannot be read, even when written "
+                    f"anew: {problem}. Check the disk, or delete the folder."
+                ) from problem
+            kept.forget(set(kept.weeks))
+    raise AssertionError
 
 
-def _write_weeks(con: Any, sql: str, folder: Path, calendar: Calendar) -> None:
-    """Write one file per week, each aside first and then moved into place."""
-    import pyarrow.parquet as pq
-
-    table = con.sql(sql).to_arrow_table()
-    weeks = table["week"].to_numpy()
-    if np.any(np.diff(weeks) < 0):  # an engine that loses the order must not pass unnoticed
-        table = table.sort_by([("week", "ascending"), ("customer_id", "ascending")])
-        weeks = table["week"].to_numpy()
-    edges = np.flatnonzero(np.diff(weeks, prepend=weeks[:1] - 1))
-    for first, end in zip(edges, [*edges[1:], len(weeks)], strict=True):
-        path = folder / f"{calendar.last_day(int(weeks[first]))}.parquet"
-        aside = _aside(path)
-        pq.write_table(table.slice(first, end - first), aside, compression="zstd")
-        aside.replace(path)
+def _week_hashes(con: Any, facts: Facts, source: Source) -> dict[str, str]:
+    """Hash each week's facts, whatever their order."""
+    measures = ", ".join(_quoted(facts.ops))
+    return {
+        str(week): f"{rows}-{mixed}-{added}"
+        for week, rows, mixed, added in con.sql(
+            "SELECT week, count(*), bit_xor(h), CAST(sum(h % 1000000007) AS BIGINT) FROM "
+            f"(SELECT week, hash(customer_id, lag, fact_order, {measures}) AS h "
+            f"FROM ({_facts_sql(facts, source)})) GROUP BY week"
+        ).fetchall()
+    }
 
 
-def _panel_rows(con: Any, relation: str, facts: Facts) -> PanelRows:
+@contextlib.contextmanager
+def _passes(con: Any, facts: Facts) -> Iterator[None]:
+    """Lay out the ordered passes that the facts read, and clear them away."""
+    for name, sql in facts.passes.items():
+        con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
+    yield
+    for name in reversed(facts.passes):
+        con.execute(f"DROP TABLE {name}")
+
+
+def _panel_rows(con: Any, relation: str | None, facts: Facts) -> PanelRows:
+    if relation is None:
+        none = np.zeros(0, dtype=np.int64)
+        empty = {m: none if op == "bits" else np.zeros(0) for m, op in facts.folded.items()}
+        return PanelRows(none, none, none, empty, facts.folded)
     got = con.sql(
-        f"SELECT i.no AS customer, f.week, f.lag, {', '.join(_quoted(facts.ops, 'f.'))} "
+        f"SELECT i.no AS customer, f.week, f.lag, {', '.join(_quoted(facts.folded, 'f.'))} "
         f"FROM {relation} AS f JOIN ids AS i ON i.id = f.customer_id"
     ).fetchnumpy()
     customer, week, lag = (
@@ -328,12 +361,12 @@ def _panel_rows(con: Any, relation: str, facts: Facts) -> PanelRows:
             if op == "bits"
             else _floats(got[measure])[order]
         )
-        for measure, op in facts.ops.items()
+        for measure, op in facts.folded.items()
     }
     for measure, op in facts.ops.items():
         if op == "sum":
             measures[measure] = np.nan_to_num(measures[measure])
-    return PanelRows(customer[order], week[order], lag[order], measures, dict(facts.ops))
+    return PanelRows(customer[order], week[order], lag[order], measures, facts.folded)
 
 
 def _constants(tables: Tables, ids: Any) -> dict[str, Any]:
@@ -366,54 +399,76 @@ def _with_attributes(folded: FoldedWeeks, tables: Tables, copies: Any) -> Folded
     """Attributes as they were known: from rows with a date, and from copies that past runs kept."""
     con, columns = tables.con, tables.columns["customers"]
     stamp = next((c for c in ("valid_from", "recorded_at") if c in columns), None)
-    names = [n for n in _attribute_names(tables) if n not in tables.constant]
-    if not names or (stamp is None and copies is None):
+    kept = () if copies is None else tuple(copies.columns)
+    names = [
+        name
+        for name in _attribute_names(tables)
+        if name not in tables.constant and (stamp is not None or name in kept)
+    ]
+    if not names:
         return folded
+    kinds = {name: _attribute_kind(tables, name) for name in names}
     parts = []
     if stamp is not None:
-        known = (
-            "greatest(valid_from, recorded_at)"
-            if "recorded_at" in columns and stamp == "valid_from"
-            else stamp
-        )
+        valid, recorded = str(stamp), str(stamp)
+        if stamp == "valid_from" and "recorded_at" in columns:
+            valid = "coalesce(valid_from, recorded_at)"
+            recorded = "coalesce(recorded_at, valid_from)"
         listed = ", ".join(_quoted(names))
         parts.append(
-            f"SELECT customer_id, {known} AS stamp, {listed} FROM customers "
-            f"WHERE {known} IS NOT NULL"
+            f"SELECT customer_id, {valid} AS valid, {recorded} AS recorded, {listed} "
+            f"FROM customers WHERE {valid} IS NOT NULL"
         )
     if copies is not None and len(copies):
-        con.register("attribute_copies", copies)
-        kept = [f'"{n}"' if n in copies.columns else f'NULL AS "{n}"' for n in names]
+        import pyarrow as pa
+
+        con.register("attribute_copies", pa.Table.from_pandas(copies, preserve_index=False))
+        listed = ", ".join(
+            f'CAST("{n}" AS {_SQL_TYPES[kinds[n]]}) AS "{n}"'
+            if n in kept
+            else f'CAST(NULL AS {_SQL_TYPES[kinds[n]]}) AS "{n}"'
+            for n in names
+        )
+        kept_at = "CAST(recorded_at AS TIMESTAMP)"
         parts.append(
-            f"SELECT customer_id, CAST(recorded_at AS TIMESTAMP) AS stamp, {', '.join(kept)} "
+            f"SELECT customer_id, {kept_at} AS valid, {kept_at} AS recorded, {listed} "
             "FROM attribute_copies"
         )
     if not parts:
         return folded
     calendar = folded.calendar
+    day = day_number("valid")
+    known = calendar.week_sql(f"greatest({day}, {day_number('recorded')})")
+    newest = ", ".join(
+        f"arg_max({q}, {struct(valid='valid', recorded='recorded', value=q)}) "
+        f"FILTER (WHERE {q} IS NOT NULL) AS {q}, CAST(max({seconds('valid')}) "
+        f'FILTER (WHERE {q} IS NOT NULL) AS DOUBLE) AS "{ORDER_OF.format(n)}"'
+        for n, q in zip(names, _quoted(names), strict=True)
+    )
     got = con.sql(
-        f"SELECT i.no AS customer, {calendar.week_sql(day_number('stamp'))} AS week, "
-        f"{', '.join(f'arg_max({q}, stamp) AS {q}' for q in _quoted(names))} "
+        f"SELECT i.no AS customer, {calendar.week_sql(day)} AS week, "
+        f"{known} - {calendar.week_sql(day)} AS lag, {newest} "
         f"FROM ({' UNION ALL '.join(parts)}) AS a JOIN ids AS i ON i.id = a.customer_id "
-        "GROUP BY i.no, week ORDER BY customer, week"
+        "GROUP BY customer, week, lag ORDER BY customer, week, lag"
     ).fetchnumpy()
     measures, categories = {}, dict(folded.categories)
     for name in names:
-        values = _floats_or_texts(got[name], _attribute_kind(tables, name))
+        values = _floats_or_texts(got[name], kinds[name])
         if values.dtype == object:
             texts = tuple(sorted({v for v in values if v is not None}))
             codes = {text: float(no) for no, text in enumerate(texts)}
             categories[f"attributes.{name}"] = texts
             values = np.array([np.nan if v is None else codes[v] for v in values])
         measures[name] = values
+        measures[ORDER_OF.format(name)] = _floats(got[ORDER_OF.format(name)])
+    ops = {name: "last" if name in kinds else "max" for name in measures}
     rows = PanelRows(
-        np.asarray(got["customer"], dtype=np.int64),
-        np.asarray(got["week"], dtype=np.int64),
-        np.zeros(len(got["week"]), dtype=np.int64),
-        measures,
-        dict.fromkeys(names, "last"),
+        customer=np.asarray(got["customer"], dtype=np.int64),
+        week=np.asarray(got["week"], dtype=np.int64),
+        lag=np.asarray(got["lag"], dtype=np.int64),
+        measures=measures,
+        ops=ops,
     )
-
     return replace(folded.with_panel("attributes", rows), categories=categories)
 
 
@@ -438,7 +493,6 @@ def _with_comments(folded: FoldedWeeks, tables: Tables) -> FoldedWeeks:
         measures={"comments": np.ones(len(got["week"]))},
         ops={"comments": "sum"},
     )
-
     texts = np.asarray(np.ma.filled(got["comment"], ""), dtype=object)
     return replace(folded.with_panel("comments", rows), texts=texts)
 
@@ -490,22 +544,3 @@ def _register_ids(con: Any, ids: Any) -> None:
 
 def _hash(*parts: object) -> str:
     return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:16]
-
-
-def _read_book(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}  # no store yet, or a file cut short: fold everything again
-
-
-def _aside(path: Path) -> Path:
-    """Where to write first: the store clears what is called so when a run was killed."""
-    return path.with_name(f".partial-{path.name}-{os.getpid()}")
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = _aside(path)
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)

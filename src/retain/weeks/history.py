@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retain.weeks.rows import FoldedWeeks, PanelRows
+from retain.weeks.streams import ORDER_OF
 
 __all__ = ["History", "Missing", "Panel", "balance"]
 
@@ -59,9 +60,6 @@ class Panel:
         )
         on_time = rows.lag == 0
         self._now, self._late = rows.take(on_time), rows.take(~on_time)
-        # the first week in which anything was known: a row that turned up later cannot move it
-        first_known = rows.week + rows.lag
-        self.first_known_week = int(first_known.min()) if len(rows) else 10**6
         self._first = min(int(self._now.week.min()) if len(self._now) else newest, newest)
         self._weeks = newest - self._first + 1
         self._cache: dict[tuple[Any, ...], Any] = {}
@@ -91,7 +89,10 @@ class Panel:
         already: what happened then is not known.
         """
         self._need(measure)
-        return self._observed(self._sum(measure, weeks, before, power=0), weeks, before)
+        out = self._sum(measure, weeks, before, power=0)
+        if weeks is None:  # what came and went again (as MRR) leaves no dust
+            out = np.round(out, 6)
+        return self._observed(out, weeks, before)
 
     def mean(self, measure: str, weeks: int, before: int = 0) -> Array:
         """Average a measure per week over a window."""
@@ -241,7 +242,7 @@ class Panel:
         if weeks is None or self._start is None:
             return out
         begins = (self.as_ofs - before - weeks + 1)[:, None]
-        first = self.first_known_week
+        first = self.rows.begins
         return np.where((begins < first) & (self._start < first), np.nan, out)
 
     def _span(self, as_of: int, weeks: int | None, before: int) -> tuple[int, int]:
@@ -259,11 +260,13 @@ class Panel:
         """Weekly values of rows known in their own week, shape (weeks, customers)."""
         key = ("grid", measure)
         if key not in self._cache:
-            grid = np.zeros((self._weeks, self.customers))
-            grid[self._now.week - self._first, self._now.customer] = np.nan_to_num(
-                self._now.measures[measure]
+            # added up, as comments come one row each
+            grid = np.bincount(
+                (self._now.week - self._first) * self.customers + self._now.customer,
+                np.nan_to_num(self._now.measures[measure]),
+                minlength=self._weeks * self.customers,
             )
-            self._cache[key] = grid
+            self._cache[key] = grid.reshape(self._weeks, self.customers)
         return self._cache[key]
 
     def _bits(self, word: str) -> NDArray[np.int64]:
@@ -313,41 +316,53 @@ class Panel:
         self._need(measure)
         key = ("latest", measure, positive)
         if key not in self._cache:
-            values = self._now.measures[measure]
-            given = values > 0 if positive else ~np.isnan(values)
+            given = self._given(self._now, measure, positive)
             rows = self._now.take(given)
             grid = np.full((self._weeks, self.customers), np.nan)
             week = np.full((self._weeks, self.customers), _NEVER)
+            said = np.zeros((self._weeks, self.customers))
             place = (rows.week - self._first, rows.customer)
             grid[place], week[place] = rows.measures[measure], rows.week
+            said[place] = _said(rows, measure)
             np.maximum.accumulate(week, axis=0, out=week)
             where = np.maximum(week - self._first, 0)
-            self._cache[key] = (np.take_along_axis(grid, where, axis=0), week)
-            late = self._late.measures[measure]
-            self._cache[(*key, "late")] = late > 0 if positive else ~np.isnan(late)
-        newest, weeks = self._cache[key]
+            self._cache[key] = (
+                np.take_along_axis(grid, where, axis=0),
+                week,
+                np.take_along_axis(said, where, axis=0),
+            )
+            self._cache[(*key, "late")] = self._given(self._late, measure, positive)
+        newest, weeks, said = self._cache[key]
         given = self._cache[(*key, "late")]
         value = np.full((len(self.as_ofs), self.customers), np.nan)
         found = np.full((len(self.as_ofs), self.customers), float(_NEVER))
         for at, as_of in enumerate(self.as_ofs):
-            row = int(as_of) - before - self._first
+            row = min(int(as_of) - before - self._first, self._weeks - 1)
+            order = np.zeros(self.customers)
             if row >= 0:
-                row = min(row, self._weeks - 1)
-                found[at] = weeks[row]
+                found[at], order = weeks[row], said[row]
                 value[at] = np.where(weeks[row] == _NEVER, np.nan, newest[row])
             late = self._late_rows(at, None, before) & given
             if late.any():
                 rows = self._late.take(late)
-                order = np.lexsort((rows.lag, rows.week))  # newest last, so that it wins
+                last = _said(rows, measure)
+                ranks = np.lexsort((rows.lag, last, rows.week))  # newest last, so that it wins
                 best = np.full(self.customers, -1)
-                best[rows.customer[order]] = order
+                best[rows.customer[ranks]] = ranks
                 who = np.flatnonzero(best >= 0)
                 mine = best[who]
-                newer = rows.week[mine] >= found[at, who]
+                newer = (rows.week[mine] > found[at, who]) | (
+                    (rows.week[mine] == found[at, who]) & (last[mine] >= order[who])
+                )
                 who, mine = who[newer], mine[newer]
                 value[at, who] = rows.measures[measure][mine]
                 found[at, who] = rows.week[mine]
         return value, found
+
+    @staticmethod
+    def _given(rows: PanelRows, measure: str, positive: bool) -> NDArray[np.bool_]:
+        values = rows.measures[measure]
+        return values > 0 if positive else ~np.isnan(values)
 
 
 class History:
@@ -449,6 +464,8 @@ class History:
     def start_day(self) -> Array:
         """Day of signing up, else of the first thing known, in days since 1970-01-01."""
         given = np.broadcast_to(self._folded.start_day, self.shape)
+        if self._folded.start_known is not None:
+            given = np.where(self._folded.start_known <= self.known_by[:, None], given, np.nan)
         if not np.isnan(given).any():
             return given
         first = np.full(self.shape, np.inf)
@@ -482,7 +499,8 @@ class History:
     def attribute_names(self) -> tuple[str, ...]:
         """Name the customers' attributes that are known with their history or never change."""
         rows = self._folded.panels.get("attributes")
-        return (*self._folded.constants, *(rows.measures if rows else ()))
+        with_history = [name for name, op in rows.ops.items() if op == "last"] if rows else ()
+        return (*self._folded.constants, *with_history)
 
     def attribute(self, name: str) -> NDArray[Any]:
         """Return one attribute: floats, or texts with None where it is not known."""
@@ -504,6 +522,12 @@ def balance(now: Array, before: Array) -> Array:
     """
     size = np.abs(now) + np.abs(before)
     return np.divide(now - before, size, out=np.full(size.shape, np.nan), where=size > 0)
+
+
+def _said(rows: PanelRows, measure: str) -> Array:
+    """When within its week each row said a measure last, to compare rows known in other weeks."""
+    said = rows.measures.get(ORDER_OF.format(measure))
+    return np.zeros(len(rows)) if said is None else np.nan_to_num(said)
 
 
 def _cumulated(grid: Array) -> Array:

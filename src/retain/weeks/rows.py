@@ -31,6 +31,9 @@ class PanelRows:
         Measure name to values of shape (rows,); null is nan, bit masks are int64.
     ops
         Measure name to how it combines: sum, max, min, last or bits.
+    begins
+        First week by whose end anything was known, of all customers: kept when rows are cut, and a
+        row that turns up later cannot move it. Default: as these rows say.
     """
 
     customer: Ints
@@ -38,6 +41,12 @@ class PanelRows:
     lag: Ints
     measures: dict[str, NDArray[Any]]
     ops: dict[str, str]
+    begins: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.begins:
+            known = self.week + self.lag
+            object.__setattr__(self, "begins", int(known.min()) if len(known) else 10**6)
 
     def __len__(self) -> int:
         """Count the rows."""
@@ -78,6 +87,8 @@ class FoldedWeeks:
         Attribute that never changes to its value per customer, text or number, shape (customers,).
     lists
         Names fixed at training: for example ``{"top_features": ("export", "search")}``.
+    start_known
+        Week by whose end `start_day` was known, shape (customers,); default: always.
     """
 
     calendar: Calendar
@@ -89,6 +100,7 @@ class FoldedWeeks:
     categories: dict[str, tuple[str, ...]] = field(default_factory=dict)
     constants: dict[str, NDArray[Any]] = field(default_factory=dict)
     lists: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    start_known: Ints | None = None
 
     def known_by(self, week: int) -> FoldedWeeks:
         """Forget everything that became known after `week`."""
@@ -121,6 +133,7 @@ class FoldedWeeks:
             panels=panels,
             texts=texts,
             start_day=self.start_day[first:last],
+            start_known=None if self.start_known is None else self.start_known[first:last],
             constants={name: values[first:last] for name, values in self.constants.items()},
         )
 
@@ -130,6 +143,10 @@ class FoldedWeeks:
 
     @property
     def first_week(self) -> int:
-        """Oldest week that any panel speaks of; `last_week` when all are empty."""
-        weeks = [int(rows.week.min()) for rows in self.panels.values() if len(rows)]
+        """Oldest week of any behaviour; `last_week` when there is none."""
+        weeks = [
+            int(rows.week.min())
+            for name, rows in self.panels.items()
+            if len(rows) and name != "attributes"
+        ]
         return min(weeks, default=self.last_week)

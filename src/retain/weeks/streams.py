@@ -11,6 +11,7 @@ from retain.weeks.calendar import Calendar
 
 __all__ = [
     "MASK_VALUES",
+    "ORDER_OF",
     "WORD_BITS",
     "Facts",
     "Source",
@@ -19,10 +20,12 @@ __all__ = [
     "day_number",
     "hours_between",
     "seconds",
+    "struct",
 ]
 
 WORD_BITS = 62  # bits used of each 64-bit word, so that no engine meets the sign bit
 MASK_VALUES = 248  # values told apart by masks (four words); the rest set no bit and never wrap
+ORDER_OF = "{}__order"  # beside each `last` measure: when it was said, to settle rows known later
 
 
 def day_number(stamp: str) -> str:
@@ -38,6 +41,11 @@ def seconds(stamp: str) -> str:
 def hours_between(first: str, last: str) -> str:
     """Return SQL for the hours from `first` to `last`, as a float."""
     return f"(CAST(date_diff('second', {first}, {last}) AS DOUBLE) / 3600.0)"
+
+
+def struct(**fields: str) -> str:
+    """Return SQL for one value that compares field by field and never ties by the order of rows."""
+    return "{" + ", ".join(f"'{name}': {sql}" for name, sql in fields.items()) + "}"
 
 
 def bit(position: str, word: int) -> str:
@@ -67,8 +75,6 @@ class Source:
         Mask words needed per dictionary, for example ``{"feature": 1, "users": 2}``.
     top_features
         Features that get a count of their own, fixed at training.
-    lags
-        Lags in weeks between happening and being known that occur, ascending, at most eight.
     kinds
         Survey kinds that occur.
     scales
@@ -83,7 +89,6 @@ class Source:
     measures: tuple[str, ...] = ()
     words: dict[str, int] = field(default_factory=dict)
     top_features: tuple[str, ...] = ()
-    lags: tuple[int, ...] = (0,)
     kinds: tuple[str, ...] = ()
     scales: dict[str, tuple[float, float]] = field(default_factory=dict)
     ces_high_means: str = "easy"
@@ -102,34 +107,67 @@ class Source:
         """Return SQL for the weeks between a fact's day and the day on which it was known."""
         return f"greatest(0, {self.calendar.week_sql(known)} - {self.calendar.week_sql(day)})"
 
-    def before(self, value: str, partition: str, order: str, by: str | None = None) -> str:
-        """Return SQL for the newest earlier `value` that was known when this row was.
+    def with_earlier(
+        self,
+        name: str,
+        rows: str,
+        partition: tuple[str, ...],
+        order: str,
+        newest: str,
+        most: str = "NULL",
+    ) -> dict[str, str]:
+        """Return the pass that tells each row what was known of the rows before it.
 
-        A row that became known later than this one must not change what this one says, so that only
-        rows with no longer a lag count as predecessors: one ordered pass per lag that occurs.
+        A row that became known in a later week than this one must not change what this one says. So
+        the ordered pass looks at all earlier rows, and only where one of them was not known yet the
+        others are looked up by hand.
 
         Parameters
         ----------
-        value
-            What to fetch; with `by` null its maximum over the earlier rows, else the value at the
-            maximum of `by`.
+        name
+            The pass; other tables that it needs begin with the same name.
+        rows
+            SELECT of the rows, with `day`, `known_day` and the columns named below.
         partition, order
             Rows of the same `partition` and a smaller integer `order` are earlier.
-        by
-            Unique order key that says which earlier row is the newest.
+        newest
+            Struct beginning with `order`: of the earlier rows its greatest is fetched.
+        most
+            Number of which the maximum over the earlier rows is fetched.
+
+        Returns
+        -------
+        dict
+            Name to SELECT, in the order in which they must run. The last adds `known_week`,
+            `before` (the struct) and `before_most` to the rows.
         """
-        what = f"max({value})" if by is None else f"arg_max({value}, {by})"
+        keys = ", ".join(partition)
         frame = (
-            f"OVER (PARTITION BY {partition} ORDER BY {order} "
+            f"OVER (PARTITION BY {keys} ORDER BY {order} "
             "RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
         )
-        if self.lags == (0,):
-            return f"{what} {frame}"
-        cases = " ".join(
-            f"WHEN lag_weeks >= {lag} THEN {what} FILTER (WHERE lag_weeks <= {lag}) {frame}"
-            for lag in sorted(self.lags, reverse=True)
-        )
-        return f"CASE {cases} END"
+        known = f"{self.calendar.week_sql('known_day')} AS known_week"
+        if not self.has("recorded_at"):
+            return {
+                name: f"SELECT r.*, {known}, max({newest}) {frame} AS before, "
+                f"max({most}) {frame} AS before_most FROM ({rows}) AS r"
+            }
+        same = " AND ".join(f"e.{key} = l.{key}" for key in partition)
+        row = f"{', '.join(f'l.{key}' for key in partition)}, l.{order}, l.known_week"
+        return {
+            f"{name}_rows": f"SELECT r.*, {known}, {newest} AS this, {most} AS this_most "
+            f"FROM ({rows}) AS r",
+            f"{name}_seen": f"SELECT r.*, max(this) {frame} AS any_before, max(this_most) {frame} "
+            f"AS any_most, max(known_week) {frame} AS any_known FROM {name}_rows AS r",
+            f"{name}_late": f"SELECT {row}, max(e.this) AS before, max(e.this_most) AS before_most "
+            f"FROM (SELECT DISTINCT {keys}, {order}, known_week FROM {name}_seen "
+            f"WHERE any_known > known_week) AS l JOIN {name}_rows AS e ON {same} "
+            f"AND e.{order} < l.{order} AND e.known_week <= l.known_week GROUP BY {row}",
+            name: "SELECT e.*, CASE WHEN any_known > e.known_week THEN l.before ELSE any_before "
+            "END AS before, CASE WHEN any_known > e.known_week THEN l.before_most ELSE any_most "
+            f"END AS before_most FROM {name}_seen AS e LEFT JOIN {name}_late AS l ON {same} "
+            f"AND e.{order} = l.{order} AND e.known_week = l.known_week",
+        }
 
 
 @dataclass(frozen=True)
@@ -172,8 +210,17 @@ class Facts:
         Measure name to sum, max, min, last or bits.
     dictionaries
         Measure name to the column whose texts its codes stand for.
+    passes
+        Temporary tables that the streams read: name to SELECT, in the order in which they run.
     """
 
     streams: tuple[Stream, ...]
     ops: dict[str, str]
     dictionaries: dict[str, str] = field(default_factory=dict)
+    passes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def folded(self) -> dict[str, str]:
+        """Every measure of a folded row and how it combines: `ops`, and when each last was said."""
+        said = {ORDER_OF.format(m): "max" for m, op in self.ops.items() if op == "last"}
+        return self.ops | said
