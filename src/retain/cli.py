@@ -161,7 +161,9 @@ def _parser() -> argparse.ArgumentParser:
 def _init(given: Any) -> int:
     from retain.tables import propose_config
 
-    text = propose_config(Path(given.folder), relative_to=None if given.out is None else Path(given.out).parent)
+    text = propose_config(
+        Path(given.folder), relative_to=None if given.out is None else Path(given.out).parent
+    )
     if given.out is None:
         sys.stdout.write(text)
         return DONE

@@ -281,26 +281,24 @@ def clv_labels(
     return out
 
 
-def learnable_horizon(
-    last_week: int, first_week: int, horizon_weeks: int, least_history_weeks: int, purge_weeks: int
-) -> int:
+def learnable_horizon(history_weeks: int, horizon_weeks: int) -> int:
     """Choose how many weeks of value the data can teach.
 
-    The whole horizon when the newest ripe as_of still leaves `least_history_weeks` of history and
-    a purged test behind it, else the longest quarter-year step that does.
+    The whole horizon when the history holds it three times (to look back on, to learn, to judge),
+    else the longest number of quarters that it does, else of weeks.
 
     Examples
     --------
-    >>> learnable_horizon(120, 0, 52, 13, 13), learnable_horizon(60, 0, 52, 13, 13)
-    (52, 13)
+    >>> learnable_horizon(160, 52), learnable_horizon(130, 52), learnable_horizon(39, 39)
+    (52, 39, 13)
     """
     for weeks in range(horizon_weeks, 0, -1):
         stepped = weeks == horizon_weeks or weeks % 13 == 0 or weeks < 13
-        if stepped and last_week - first_week - 2 * weeks >= least_history_weeks:
+        if stepped and history_weeks >= 3 * weeks:
             return weeks
-    need = least_history_weeks + 2
     raise SnapshotError(
-        f"too little history for CLV: {last_week - first_week} weeks, at least {need} are needed."
+        f"too little history for CLV: {history_weeks} weeks, at least 3 are needed. Bring more "
+        "history."
     )
 
 

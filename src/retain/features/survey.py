@@ -79,13 +79,30 @@ def comments_about_item(history: History, theme: str) -> Any:
     return history.panel("comments").total(f"theme_{themes.index(theme)}", 26)
 
 
-@feature(unit="share", signal="survey answers", over=(8, 26))
+@feature(unit="share", signal="survey answers", over=(8, 26, 52))
 def satisfaction_faded(history: History, half_life: int) -> Any:
     """Mean of all answers on their scales (0 worst, 100 best), halved in weight every {weeks}."""
     surveys = history.surveys
     weight = surveys.faded("answers", half_life)
     total = surveys.faded("satisfaction", half_life)
     return np.divide(total, weight, out=np.full(total.shape, np.nan), where=weight > 1e-6)
+
+
+@feature(unit="score", signal="survey answers", over=KINDS)
+def item_faded(history: History, kind: str) -> Any:
+    """Mean {ITEM} answer, halved in weight every 13 weeks."""
+    surveys = history.surveys
+    weight = surveys.faded(f"{kind}_answers", 13)
+    total = surveys.faded(f"{kind}_sum", 13)
+    return np.divide(total, weight, out=np.full(total.shape, np.nan), where=weight > 1e-2)
+
+
+@feature(unit="share", signal="survey silence", over=(26, 52))
+def silence_faded(history: History, half_life: int) -> Any:
+    """Share of surveys that stayed unanswered, halved in weight every {weeks}."""
+    sent = history.surveys.faded("sent", half_life)
+    missed = np.maximum(sent - history.surveys.faded("answers", half_life), 0.0)
+    return missed / (sent + 0.5)
 
 
 @feature(unit="share", signal="survey answers")
@@ -109,4 +126,6 @@ SURVEY = (
     comments_about_item,
     satisfaction_faded,
     satisfaction_shrunk,
+    item_faded,
+    silence_faded,
 )

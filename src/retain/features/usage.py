@@ -144,6 +144,20 @@ def quarter_against_own_past(history: History) -> Any:
     return balance(usage.mean("quantity", 13), usual)
 
 
+@feature(unit="balance", signal="change in use", of="quantity_4w")
+def quantity_lately(history: History) -> Any:
+    """Quantity used lately (half-life 2 weeks) against the customer's long-run level."""
+    usage = history.usage
+    return balance(usage.level("quantity", 2), usage.level("quantity", 26))
+
+
+@feature(unit="balance", signal="change in use", of="time_in_product_4w")
+def time_lately(history: History) -> Any:
+    """Hours in the product lately (half-life 2 weeks) against the customer's long-run level."""
+    usage = history.usage
+    return balance(usage.level("hours", 2), usage.level("hours", 26))
+
+
 @feature(unit="days", signal="time since last use")
 def days_since_last_use(history: History) -> Any:
     """Days since the product was last used."""
@@ -202,6 +216,8 @@ USAGE = (
     time_against_own_past,
     active_days_against_own_past,
     quarter_against_own_past,
+    quantity_lately,
+    time_lately,
     days_since_last_use,
     longest_silence,
     share_of_item,

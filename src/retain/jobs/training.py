@@ -335,10 +335,10 @@ def _train(
 def _grid(company: Company, folded: FoldedWeeks, week: int) -> tuple[Any, int]:
     """Lay out the ripe as_ofs, the newest first in mind, and how many of them to judge on."""
     every, ripe = company.config.snapshots.every_weeks, company.churn.ripe_weeks
-    oldest = folded.first_week + WARMUP_WEEKS
+    oldest = folded.recorded_from + WARMUP_WEEKS
     as_ofs = snapshot_weeks(week - ripe, oldest, every, company.config.snapshots.most)
     need = WARMUP_WEEKS + 2 * ripe + 1
-    have = week - folded.first_week + 1
+    have = week - folded.recorded_from + 1
     if len(as_ofs) == 0 or have < need:
         raise SnapshotError(
             f"too little history: {have} weeks up to {folded.calendar.last_day(week)}; at least "
@@ -360,12 +360,12 @@ def _value_grid(company: Company, folded: FoldedWeeks, as_ofs: Any) -> tuple[Any
     if clv_basis(folded, company.clv) is None:
         return np.zeros(0, dtype=np.int64), 0
     learnt = learnable_horizon(
-        folded.last_week, folded.first_week, company.clv.horizon_weeks, WARMUP_WEEKS, 0
+        folded.last_week - folded.recorded_from + 1, company.clv.horizon_weeks
     )
     every = company.config.snapshots.every_weeks
     weeks = snapshot_weeks(
         folded.last_week - learnt,
-        folded.first_week + WARMUP_WEEKS,
+        folded.recorded_from + WARMUP_WEEKS,
         every,
         company.config.snapshots.most,
     )

@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 # From stiff to supple; which suits the panel is decided on rows later than those learnt from.
 SETTINGS: tuple[dict[str, Any], ...] = (
-    {"num_leaves": 4, "max_depth": 2, "min_child_samples": 200},
+    {"num_leaves": 6, "max_depth": 3, "min_child_samples": 200},
     {"num_leaves": 8, "max_depth": 4, "min_child_samples": 100},
     {"num_leaves": 16, "max_depth": 5, "min_child_samples": 100},
 )

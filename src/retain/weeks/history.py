@@ -120,6 +120,15 @@ class Panel:
                 out[at] += np.bincount(rows.customer, weight, minlength=self.customers)
         return out
 
+    def level(self, measure: str, half_life_weeks: float) -> Array:
+        """Average a measure per week, old weeks fading, over the weeks the customer was there."""
+        keep = 0.5 ** (1.0 / half_life_weeks)
+        there = np.full((len(self.as_ofs), self.customers), np.inf)
+        if self._start is not None:
+            there = np.maximum(self.as_ofs[:, None] - self._start + 1, 1.0)
+        weight = (1.0 - keep**there) / (1.0 - keep)
+        return self.faded(measure, half_life_weeks) / weight
+
     def ratio(self, over: str, under: str, weeks: int | None = None, before: int = 0) -> Array:
         """Divide two totals of the same window; nan where `under` is zero."""
         top, bottom = self.total(over, weeks, before), self.total(under, weeks, before)

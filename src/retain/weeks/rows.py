@@ -142,6 +142,25 @@ class FoldedWeeks:
         return replace(self, panels={**self.panels, name: rows})
 
     @property
+    def recorded_from(self) -> int:
+        """Week from which behaviour is on record, for everyone.
+
+        Contracts are often exported with their whole past, but only of customers who are still
+        there: weeks before usage, payments and cases begin hold survivors only. A table that began
+        late does not cost more than half of the history.
+        """
+        begins = []
+        for name in ("usage", "payments", "interactions"):
+            rows = self.panels.get(name)
+            if rows is not None and len(rows):
+                # a handful of mistyped dates must not stretch the history
+                begins.append(int(np.quantile(rows.week, 0.001, method="lower")))
+        if not begins:
+            return self.first_week
+        span = self.last_week - min(begins)
+        return max(week for week in begins if 2 * (self.last_week - week) >= span)
+
+    @property
     def first_week(self) -> int:
         """Oldest week of any behaviour; `last_week` when there is none."""
         weeks = [
