@@ -7,6 +7,7 @@ with equal predictions share their outcomes evenly, so that no figure depends on
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 DRAWS = 200
+BINS = 10
 
 
 def area_under_curve(y: Any, p: Any) -> float:
@@ -40,13 +42,7 @@ def area_under_curve(y: Any, p: Any) -> float:
     >>> area_under_curve([0, 1, 0, 1], [0.1, 0.4, 0.35, 0.8])
     1.0
     """
-    y, p = np.asarray(y, float), np.asarray(p, float)
-    left, stayed = y.sum(), len(y) - y.sum()
-    if left == 0 or stayed == 0:
-        return float("nan")
-    from scipy.stats import rankdata
-
-    return float((rankdata(p)[y == 1].sum() - left * (left + 1) / 2) / (left * stayed))
+    return _auc(*_sums(y, p))
 
 
 def average_precision(y: Any, p: Any) -> float:
@@ -57,13 +53,10 @@ def average_precision(y: Any, p: Any) -> float:
     >>> average_precision([0, 1, 1], [0.2, 0.9, 0.8])
     1.0
     """
-    from sklearn.metrics import average_precision_score
-
-    y = np.asarray(y, float)
-    return float(average_precision_score(y, p)) if 0 < y.sum() < len(y) else float("nan")
+    return _average_precision(*_sums(y, p))
 
 
-def calibration_table(y: Any, p: Any, bins: int = 10) -> pd.DataFrame:
+def calibration_table(y: Any, p: Any, bins: int = BINS) -> pd.DataFrame:
     """Compare predicted with observed shares in bins of about equal count.
 
     Equal predictions lie in one bin, that of their middle rank; a bin may be empty and is left out.
@@ -81,24 +74,25 @@ def calibration_table(y: Any, p: Any, bins: int = 10) -> pd.DataFrame:
     0  1        0.1  0.000000
     1  3        0.5  0.666667
     """
-    y, p = np.asarray(y, float), np.asarray(p, float)
-    _, group, count = np.unique(p, return_inverse=True, return_counts=True)
-    middle = (np.cumsum(count) - count / 2.0) / max(len(p), 1)
-    at = np.minimum((middle * bins).astype(int), bins - 1)[group]
-    n = np.bincount(at, minlength=bins)
+    ranking = _Ranking.of(p)
+    count, outcomes = ranking.sums(np.ones(len(ranking.order))), ranking.sums(_ranked(ranking, y))
+    at = _bins(count, bins)
+    n = np.bincount(at, count, bins)
     used = np.flatnonzero(n)
+    predicted = np.bincount(at, count * ranking.level, bins)[used]
+    observed = np.bincount(at, outcomes, bins)[used]
     return pd.DataFrame(
         {
-            "n": n[used],
-            "predicted": np.bincount(at, p, bins)[used] / n[used],
-            "observed": np.bincount(at, y, bins)[used] / n[used],
+            "n": n[used].astype(int),
+            "predicted": predicted / n[used],
+            "observed": observed / n[used],
         },
         index=used,
     )
 
 
-def calibration_error(y: Any, p: Any, bins: int = 10) -> float:
-    """Mean distance of predicted and observed share over bins of equal count; 0 is best.
+def calibration_error(y: Any, p: Any, bins: int = BINS) -> float:
+    """Mean distance of predicted and observed share over bins of about equal count; 0 is best.
 
     `y` may also hold true probabilities, known in simulations only.
 
@@ -107,9 +101,7 @@ def calibration_error(y: Any, p: Any, bins: int = 10) -> float:
     >>> calibration_error([0, 0, 1, 1], [0.5, 0.5, 0.5, 0.5], bins=1)
     0.0
     """
-    table = calibration_table(y, p, bins)
-    gaps = (table["predicted"] - table["observed"]).abs()
-    return float((gaps * table["n"]).sum() / table["n"].sum())
+    return _calibration_error(*_sums(y, p), _Ranking.of(p).level, bins)
 
 
 def capture(y: Any, p: Any, most: float, value: Any = None) -> float:
@@ -125,20 +117,8 @@ def capture(y: Any, p: Any, most: float, value: Any = None) -> float:
     >>> capture([1, 0, 0, 0], [0.5, 0.5, 0.5, 0.5], most=1)
     0.25
     """
-    y, p = np.asarray(y, float), np.asarray(p, float)
-    worth = y if value is None else y * np.asarray(value, float)
-    total = worth.sum()
-    if not total > 0:
-        return float("nan")
-    return _top_sum(worth, p, most) / float(total)
-
-
-def _top_sum(worth: Floats, p: Floats, most: float) -> float:
-    """Sum of `worth` over the `most` highest predictions, equal ones sharing evenly."""
-    _, group = np.unique(-p, return_inverse=True)
-    count = np.cumsum(np.bincount(group))
-    gained = np.cumsum(np.bincount(group, worth))
-    return float(np.interp(most, [0, *count], [0.0, *gained]))
+    worth = np.asarray(y, float) if value is None else np.asarray(y, float) * np.asarray(value)
+    return _capture(*_sums(worth, p), most)
 
 
 def normalised_gini(y: Any, p: Any) -> float:
@@ -152,26 +132,17 @@ def normalised_gini(y: Any, p: Any) -> float:
     >>> normalised_gini([0.0, 1.0, 5.0], [1.0, 2.0, 3.0])
     1.0
     """
-    y, p = np.asarray(y, float), np.asarray(p, float)
-
-    def area(by: Floats) -> float:
-        order = np.argsort(-by, kind="stable")
-        _, start, count = np.unique(-by[order], return_index=True, return_counts=True)
-        even = np.add.reduceat(y[order], start) / count
-        gained = np.cumsum(np.repeat(even, count)) / y.sum()
-        return float((gained - np.arange(1, len(y) + 1) / len(y)).sum())
-
-    best = area(y) if y.sum() > 0 else 0.0
-    return area(p) / best if best > 0 else float("nan")
+    best = _gain(*_sums(y, y))
+    return _gain(*_sums(y, p)) / best if best > 0 else float("nan")
 
 
 def interval_coverage(y: Any, low: Any, high: Any) -> float:
-    """Share of outcomes inside their interval."""
+    """Share of outcomes inside their interval, its ends included."""
     y, low, high = (np.asarray(v, float) for v in (y, low, high))
     return float(np.mean((y >= low) & (y <= high)))
 
 
-def decile_table(y: Any, p: Any, bins: int = 10) -> pd.DataFrame:
+def decile_table(y: Any, p: Any, bins: int = BINS) -> pd.DataFrame:
     """Compare mean predicted and actual value by tenth of prediction, highest first."""
     table = calibration_table(y, p, bins).iloc[::-1]
     table.insert(0, "decile", bins - table.index)
@@ -208,28 +179,29 @@ def churn_figures(
     SnapshotError
         When there is nothing to judge.
     """
-    y, p, who = np.asarray(y, float), np.asarray(p, float), np.asarray(who)
+    ranking = _Ranking.of(p)
+    y, p = _ranked(ranking, y), _ranked(ranking, p)
+    inside = np.clip(p, 1e-12, 1 - 1e-12)
+    loss = -(y * np.log(inside) + (1 - y) * np.log(1 - inside))
+    error = (y - p) ** 2
 
-    def loss(a: Floats, b: Floats) -> float:
-        b = np.clip(b, 1e-12, 1 - 1e-12)
-        return float(-np.mean(a * np.log(b) + (1 - a) * np.log(1 - b)))
+    def figures(weight: Floats) -> dict[str, float]:
+        count, left = ranking.sums(weight), ranking.sums(weight * y)
+        rows, leavers = count.sum(), left.sum()
+        tenth = _capture(count, left, rows / 10.0)
+        return {
+            "auc": _auc(count, left),
+            "average_precision": _average_precision(count, left),
+            "brier": _dot(weight, error) / rows,
+            "log_loss": _dot(weight, loss) / rows,
+            "calibration_error": _calibration_error(count, left, ranking.level, BINS),
+            "mean_predicted": _dot(weight, p) / rows,
+            "observed": float(leavers / rows),
+            "lift_top_tenth": 10.0 * tenth,
+            "capture_at_capacity": _capture(count, left, capacity),
+        }
 
-    def lift(a: Floats, b: Floats) -> float:
-        tenth = len(b) / 10.0
-        return _top_sum(a, b, tenth) / tenth / float(a.mean()) if a.sum() else float("nan")
-
-    figures: dict[str, Callable[[Floats, Floats], float]] = {
-        "auc": area_under_curve,
-        "average_precision": average_precision,
-        "brier": lambda a, b: float(np.mean((a - b) ** 2)),
-        "log_loss": loss,
-        "calibration_error": calibration_error,
-        "mean_predicted": lambda a, b: float(b.mean()),
-        "observed": lambda a, b: float(a.mean()),
-        "lift_top_tenth": lift,
-        "capture_at_capacity": lambda a, b: capture(a, b, capacity),
-    }
-    return _with_intervals(figures, y, p, who, level, seed)
+    return _with_intervals(figures, np.asarray(who)[ranking.order], level, seed)
 
 
 def clv_figures(
@@ -242,24 +214,57 @@ def clv_figures(
     level: float = 0.9,
     seed: int = 0,
 ) -> dict[str, dict[str, float]]:
-    """Judge CLV: error, order, level, and how often the interval held the outcome."""
-    y, p, who = np.asarray(y, float), np.asarray(p, float), np.asarray(who)
+    """Judge CLV: error, order, level, and how often the interval held the outcome.
 
-    def order(a: Floats, b: Floats) -> float:
-        from scipy.stats import spearmanr
+    Parameters
+    ----------
+    y, p
+        Outcomes and predictions in currency, shape (rows,).
+    who
+        Customer of each row: the intervals resample customers.
+    low, high
+        Interval of each prediction, where there is one.
+    level
+        Level of the figures' own intervals.
+    seed
+        Same seed, same intervals.
 
-        return float(spearmanr(a, b).statistic) if np.ptp(a) > 0 and np.ptp(b) > 0 else float("nan")
+    Returns
+    -------
+    dict
+        Figure to value, low, high: mae, rmse, spearman, normalised_gini, sum_predicted_over_actual,
+        and, given intervals, interval_coverage and interval_median_width; nan where outcomes are
+        all alike or add up to nothing.
 
-    figures: dict[str, Callable[[Floats, Floats], float]] = {
-        "mae": lambda a, b: float(np.mean(np.abs(a - b))),
-        "rmse": lambda a, b: float(np.sqrt(np.mean((a - b) ** 2))),
-        "spearman": order,
-        "normalised_gini": normalised_gini,
-        "sum_predicted_over_actual": lambda a, b: (
-            float(b.sum() / a.sum()) if a.sum() > 0 else float("nan")
-        ),
-    }
-    out = _with_intervals(figures, y, p, who, level, seed)
+    Raises
+    ------
+    SnapshotError
+        When there is nothing to judge.
+    """
+    ranking = _Ranking.of(p)
+    actual, predicted = _ranked(ranking, y), _ranked(ranking, p)
+    best = _Ranking.of(actual)
+    error = np.abs(actual - predicted)
+
+    def figures(weight: Floats) -> dict[str, float]:
+        count, worth = ranking.sums(weight), ranking.sums(weight * actual)
+        top_count = best.sums(weight[best.order])
+        perfect = _gain(top_count, best.level * top_count)
+        ranks = np.repeat(_middle(count), ranking.lengths)
+        best_ranks = np.empty(len(weight))
+        best_ranks[best.order] = np.repeat(_middle(top_count), best.lengths)
+        total = worth.sum()
+        return {
+            "mae": _dot(weight, error) / weight.sum(),
+            "rmse": float(np.sqrt(_dot(weight, error**2) / weight.sum())),
+            "spearman": _correlation(ranks, best_ranks, weight),
+            "normalised_gini": _gain(count, worth) / perfect if perfect > 0 else float("nan"),
+            "sum_predicted_over_actual": (
+                _dot(weight, predicted) / total if total > 0 else float("nan")
+            ),
+        }
+
+    out = _with_intervals(figures, np.asarray(who)[ranking.order], level, seed)
     if low is not None and high is not None and not np.isnan(np.asarray(low, float)).all():
         covered = interval_coverage(y, low, high)
         out["interval_coverage"] = {"value": covered, "low": np.nan, "high": np.nan}
@@ -268,44 +273,140 @@ def clv_figures(
     return out
 
 
+@dataclass(frozen=True)
+class _Ranking:
+    """Rows from the highest prediction down, equal ones in a group: sorted once, weighed often."""
+
+    order: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    level: Floats  # the prediction of each group
+
+    @classmethod
+    def of(cls, p: Any) -> _Ranking:
+        p = np.asarray(p, dtype=np.float64)
+        order = np.argsort(-p, kind="stable")
+        down = p[order]
+        starts = np.flatnonzero(np.r_[True, down[1:] != down[:-1]][: len(p)])
+        return cls(order, starts, down[starts])
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        return np.diff(self.starts, append=len(self.order))
+
+    def sums(self, ranked: Floats) -> Floats:
+        """Add up values, given in ranked order, by group."""
+        return np.add.reduceat(ranked, self.starts) if len(ranked) else ranked
+
+
+def _ranked(ranking: _Ranking, values: Any) -> Floats:
+    return np.asarray(values, dtype=np.float64)[ranking.order]
+
+
+def _sums(y: Any, p: Any) -> tuple[Floats, Floats]:
+    """Rows and sum of `y` of each group of equal predictions, from the highest down."""
+    ranking = _Ranking.of(p)
+    return ranking.sums(np.ones(len(ranking.order))), ranking.sums(_ranked(ranking, y))
+
+
+def _dot(a: Floats, b: Floats) -> float:
+    # not BLAS: its threads add up in an order of their own, and spin
+    return float(np.sum(a * b))
+
+
+def _auc(count: Floats, left: Floats) -> float:
+    stayed = count - left
+    pairs = left.sum() * stayed.sum()
+    if not pairs > 0:
+        return float("nan")
+    below = stayed.sum() - np.cumsum(stayed)
+    return float(_dot(left, below + stayed / 2.0) / pairs)
+
+
+def _average_precision(count: Floats, left: Floats) -> float:
+    if not 0 < left.sum() < count.sum():
+        return float("nan")
+    precision = np.cumsum(left) / np.maximum(np.cumsum(count), 1e-300)
+    return float(_dot(precision, left) / left.sum())
+
+
+def _capture(count: Floats, left: Floats, most: float) -> float:
+    """Share of `left` in the `most` highest rows; the group on the line gives its share."""
+    total = left.sum()
+    if not total > 0:
+        return float("nan")
+    before = np.cumsum(count) - count
+    share = np.clip((most - before) / np.maximum(count, 1e-300), 0.0, 1.0)
+    return float(_dot(left, share) / total)
+
+
+def _gain(count: Floats, worth: Floats) -> float:
+    """Area between the gain curve and the diagonal, in shares."""
+    total = worth.sum()
+    if not total > 0:
+        return float("nan")
+    gained = np.cumsum(worth)
+    return float(_dot(count, gained - worth / 2.0) / (total * count.sum()) - 0.5)
+
+
+def _middle(count: Floats) -> Floats:
+    """Middle rank of each group as a share of all rows, from 0 for the first to 1."""
+    return (np.cumsum(count) - count / 2.0) / count.sum()
+
+
+def _bins(count: Floats, bins: int) -> NDArray[np.int64]:
+    """Bin of each group, the last bin for the highest predictions."""
+    if not len(count):
+        return np.zeros(0, dtype=np.int64)
+    lowest_first = _middle(count[::-1])[::-1]
+    return np.minimum((lowest_first * bins).astype(np.int64), bins - 1)
+
+
+def _calibration_error(count: Floats, left: Floats, level: Floats, bins: int) -> float:
+    gaps = np.bincount(_bins(count, bins), count * level - left, bins)
+    return float(np.abs(gaps).sum() / count.sum())
+
+
+def _correlation(a: Floats, b: Floats, weight: Floats) -> float:
+    total = weight.sum()
+    a, b = a - _dot(weight, a) / total, b - _dot(weight, b) / total
+    spread = _dot(weight, a**2) * _dot(weight, b**2)
+    if spread <= 1e-18 * total**2:  # ranks are shares: so little is rounding of equal ones
+        return float("nan")
+    return float(_dot(weight, a * b) / np.sqrt(spread))
+
+
 def _with_intervals(
-    figures: dict[str, Callable[[Floats, Floats], float]],
-    y: Floats,
-    p: Floats,
-    who: Any,
-    level: float,
-    seed: int,
+    figures: Callable[[Floats], dict[str, float]], who: Any, level: float, seed: int
 ) -> dict[str, dict[str, float]]:
-    if len(y) == 0:
+    """Compute figures, and again for customers drawn with replacement.
+
+    Parameters
+    ----------
+    figures
+        From the weight of each row to figures by name.
+    who
+        Customer of each row.
+    level
+        Share of the draws that lies inside an interval.
+    seed
+        Of the draws.
+    """
+    if len(who) == 0:
         raise SnapshotError(
             "nothing to judge: no snapshot is left to compare with what happened. Bring more "
             "history or check who is eligible."
         )
-    out = {name: {"value": figure(y, p)} for name, figure in figures.items()}
-    rng = np.random.default_rng(seed)
     people, at = np.unique(who, return_inverse=True)
-    order = np.argsort(at, kind="stable")
-    starts = np.searchsorted(at[order], np.arange(len(people) + 1))
-    sizes = np.diff(starts)
-    draws: dict[str, list[float]] = {name: [] for name in figures}
-    # fewer draws where rows are many: the interval is narrow there anyway
-    for _ in range(DRAWS if len(y) <= 20_000 else 60):
-        drawn = rng.integers(0, len(people), len(people))
-        if len(people) == len(y):
-            rows = order[drawn]
-        else:
-            offset = np.repeat(starts[drawn] - np.cumsum(sizes[drawn]) + sizes[drawn], sizes[drawn])
-            rows = order[offset + np.arange(sizes[drawn].sum())]
-        for name, figure in figures.items():
-            draws[name].append(figure(y[rows], p[rows]))
-    tail = (1.0 - level) / 2.0
-    for name, values in draws.items():
-        seen = np.array(values)
-        if np.isnan(seen).all():
-            out[name] |= {"low": float("nan"), "high": float("nan")}
-        else:
-            out[name] |= {
-                "low": float(np.nanquantile(seen, tail)),
-                "high": float(np.nanquantile(seen, 1.0 - tail)),
-            }
+    rng = np.random.default_rng(seed)
+    draws = []
+    for _ in range(DRAWS):
+        times = np.bincount(rng.integers(0, len(people), len(people)), minlength=len(people))
+        draws.append(figures(times[at].astype(np.float64)))
+    tails = (1.0 - level) / 2.0, (1.0 + level) / 2.0
+    out: dict[str, dict[str, float]] = {}
+    for name, value in figures(np.ones(len(who))).items():
+        seen = np.array([draw[name] for draw in draws])
+        seen = seen[~np.isnan(seen)]
+        low, high = np.quantile(seen, tails) if len(seen) else (np.nan, np.nan)
+        out[name] = {"value": float(value), "low": float(low), "high": float(high)}
     return out
