@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -187,6 +188,7 @@ def test_the_search_too_gives_the_same_bytes_whatever_the_number_of_threads(pane
             [sys.executable, "-c", code],
             capture_output=True,
             check=True,
+            cwd=Path(__file__).parents[1],
             env={**os.environ, "OMP_NUM_THREADS": threads},
         ).stdout
         for threads in ("1", "3")

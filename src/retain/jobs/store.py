@@ -99,6 +99,8 @@ class Store:
     def _clear(self) -> None:
         """Clear what killed runs left; put back what one had moved away but not yet replaced."""
         for leftover in sorted(self.folder.rglob(f"{PARTIAL}*"), key=lambda path: len(path.parts)):
+            if not leftover.exists():
+                continue  # went with the folder around it
             moved = _MOVED.fullmatch(leftover.name)
             if moved and not (home := leftover.with_name(moved["name"])).exists():
                 leftover.replace(home)
