@@ -40,7 +40,7 @@ def plan(history: History) -> Any:
 
 @feature(unit="value", signal="attributes", over="attributes", actionable=False, categorical=True)
 def attribute_item(history: History, name: str) -> Any:
-    """Customer attribute {item}."""
+    """The customer's {item}."""
     return history.attribute(name)
 
 

@@ -246,13 +246,14 @@ def _train(
         for w in split.test
         if (test & (when == w)).any()
     }
-    slim = _slim(learn.sum())
+    slim = slice(None, None, _slim(learn.sum()))
     others = churn_baselines(
-        pd.DataFrame(M[::slim], columns=names),
-        y[learn][::slim],
+        pd.DataFrame(M[slim], columns=names),
+        y[learn][slim],
         pd.DataFrame(T, columns=names),
         categorical=[names[at] for at in encoder.categorical],
-        groups=who[learn][::slim],
+        groups=who[learn][slim],
+        splits=_forward(when[learn][slim], y[learn][slim], company.churn.ripe_weeks),
         default_lightgbm=default_lightgbm,
         seed=seed,
     )
@@ -499,6 +500,14 @@ def _thinned(mask: Any, seed: int) -> Any:
     customers = mask.shape[1]
     kept = np.random.default_rng(seed).permutation(customers)[: customers * MOST_ROWS // total]
     return np.broadcast_to(np.isin(np.arange(customers), kept), mask.shape).copy()
+
+
+def _forward(when: Any, y: Any, purge: int) -> list[tuple[Any, Any]] | None:
+    """Positions to choose a baseline's penalty on: the newest week, and what lies a purge before."""
+    train = np.flatnonzero(when <= when.max() - purge)
+    test = np.flatnonzero(when == when.max())
+    both = all(len(np.unique(y[rows])) == 2 for rows in (train, test))
+    return [(train, test)] if both else None
 
 
 def _slim(rows: int, most: int = 30_000) -> int:
