@@ -1,8 +1,7 @@
 """The leakage battery: every feature column, in worlds that must not differ on as_of.
 
-The witness is independent: this file says in its own words when each fact was known (`ROW_DATES`,
-`LATER_FIELDS`) and cuts the raw tables with pandas, so that nothing of the code under test decides
-what the clean world holds. Poison is extreme, so that no average hides it.
+The clean world is cut by an independent witness (`witness.py`), so that nothing of the code under
+test decides what it holds. Poison is extreme, so that no average hides it.
 
 Every comparison has been seen to fail: the tests at the end plant a leak into the code and ask the
 same comparison to report it.
@@ -21,6 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from tiny import AS_OF, LISTS, SUNDAY, Frames, copies, features, fold, read, tiny
+from witness import LATER_FIELDS, ROW_DATES, cut, cut_copies, differences
 
 import retain.features.build as build_room
 from retain.features import FEATURES, feature
@@ -36,30 +36,6 @@ END = pd.Timestamp(AS_OF) + pd.Timedelta(days=1)  # the first moment that is not
 AFTER = tuple(pd.Timedelta(after) for after in ("0s", "1D", "29D"))
 HUGE = 1e6
 
-# when a row is known: its first date, and when it was recorded
-ROW_DATES = {
-    "departures": ("left_at",),
-    "subscriptions": ("started_at",),
-    "payments": ("paid_at",),
-    "usage": ("occurred_at",),
-    "interactions": ("opened_at",),
-    "surveys": ("sent_at", "answered_at"),
-    "referrals": ("referred_at",),
-    "treatments": ("at",),
-}
-# what is known later than its row: a date, and the fields that are known from it
-LATER_FIELDS = {
-    "departures": [(("returned_at",), ())],
-    "subscriptions": [(("cancelled_at",), ()), (("ended_at",), ("end_reason",))],
-    "interactions": [
-        (("first_response_at",), ()),
-        (
-            ("resolved_at", "closed_at"),
-            ("reopen_count", "transfer_count", "handle_minutes", "sla_met", "messages"),
-        ),
-    ],
-    "surveys": [(("answered_at",), ("score", "comment"))],
-}
 # fields of a row with values far out of range, known with the row itself
 EXTREME: dict[str, dict[str, Any]] = {
     "departures": {"is_voluntary": False, "reason": "poison"},
@@ -99,35 +75,7 @@ IDS = {
 PEOPLE = ("anchor", "ada", "bob", "cyd", "dan", "eve")
 
 
-# -- the witness ------------------------------------------------------------------------------
-
-
-def cut(frames: Frames, as_of: dt.date = AS_OF) -> Frames:
-    """Keep what was known on the evening of `as_of`, by the maps above and nothing else."""
-    end = pd.Timestamp(as_of) + pd.Timedelta(days=1)
-    out = {"customers": frames["customers"]}
-    for name, dates in ROW_DATES.items():
-        if name not in frames:
-            continue
-        known = frames[name]
-        known = known[known[list(dates)].min(axis=1) < end]
-        if "recorded_at" in known:
-            known = known[~(known["recorded_at"] >= end)]
-        known = known.copy()
-        for moments, fields in LATER_FIELDS.get(name, ()):
-            moments = tuple(moment for moment in moments if moment in known)
-            over = (known[list(moments)] < end).any(axis=1)
-            for moment in moments:
-                known[moment] = known[moment].where(known[moment] < end)
-            for one in fields:
-                if one in known:
-                    known[one] = known[one].astype(object).where(over)
-        out[name] = known.convert_dtypes()
-    return out
-
-
-def cut_copies(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame[frame["recorded_at"] < END]
+# -- worlds -------------------------------------------------------------------------------------
 
 
 def append(frame: pd.DataFrame, rows: list[dict[str, Any]]) -> pd.DataFrame:
@@ -293,26 +241,6 @@ def look(folded: FoldedWeeks, *as_ofs: dt.date, own: tuple[Any, ...] = ()) -> pd
     for kind in ("contract", "event", "inactivity"):
         X[f"eligibility {kind}"] = eligibility(seen, ChurnRule(kind, 4, active_weeks=2)).ravel()
     return X
-
-
-def differences(expected: pd.DataFrame, got: pd.DataFrame) -> dict[str, str]:
-    """Name the columns of `expected` whose cells differ in `got`, with the first such cell."""
-    found = {}
-    for column in expected.columns:
-        if column not in got:
-            found[column] = "is missing"
-            continue
-        here, there = expected[column], got[column].reindex(expected.index)
-        if not all(pd.api.types.is_numeric_dtype(one) for one in (here, there)):
-            here, there = here.astype(object), there.astype(object)
-            same = (here == there) | (here.isna() & there.isna())
-        else:
-            same = np.isclose(here, there, rtol=1e-9, atol=1e-9, equal_nan=True)
-            same = pd.Series(same, expected.index)
-        if not same.all():
-            row = same.index[~same][0]
-            found[column] = f"{row}: {here[row]!r} became {there[row]!r}"
-    return found | {column: "is new" for column in got.columns if column not in expected}
 
 
 @pytest.fixture(scope="module")
