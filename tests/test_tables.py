@@ -11,8 +11,10 @@ import pytest
 
 from retain.config import load_config
 from retain.demo import make_company
+from retain.errors import TableError
 from retain.tables import BEHAVIOUR, SPECS, TABLES, Counts, Mapping, Tables, read_tables
 from retain.tables.dates import newest_day
+from retain.tables.spec import MEASURED
 
 TODAY = dt.date(2024, 12, 31)
 ROOT = Path(__file__).parents[1]
@@ -60,6 +62,15 @@ def test_every_table_has_a_grain_and_each_behaviour_table_a_customer_and_a_time(
         assert all(column.meaning for column in spec.columns)
     assert BEHAVIOUR == ("subscriptions", "payments", "usage", "interactions")
     assert all(SPECS[name].customer and SPECS[name].time for name in BEHAVIOUR)
+
+
+@pytest.mark.parametrize("name", [n for n in SPECS if n not in (*MEASURED, "customers")])
+def test_a_number_that_nobody_would_fold_is_refused(name: str) -> None:
+    columns = dict.fromkeys((*SPECS[name].required, *SPECS[name].one_of[:1]), "it")
+    theirs = pd.DataFrame({"it": ["2024-01-02"], "more": [2]})
+    mapping = Mapping(theirs, columns=columns, measures=("more",))
+    with pytest.raises(TableError, match=f"'{name}': measures are folded for .*usage.*: more"):
+        read(payments=PAYMENTS, **{name: mapping})
 
 
 def test_tables_come_under_our_names_and_types() -> None:

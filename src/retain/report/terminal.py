@@ -329,7 +329,8 @@ def metrics_table(
     rows
         One dict per model: ``name`` and metrics by name; ``<metric>_low`` and ``<metric>_high``,
         where given, are its interval. Small is good for losses and errors (brier, log_loss, mae,
-        rmse, ...); nearest to zero for bias, nearest to one for slope; else large is good.
+        rmse, ...); nearest to zero for bias, nearest to one for slopes and for one thing over
+        another; else large is good.
     title
         What is compared, and on what.
 
@@ -352,7 +353,7 @@ def metrics_table(
             return None
         if "bias" in metric:
             return min(known, key=abs)
-        if "slope" in metric:
+        if "slope" in metric or "_over_" in metric:
             return min(known, key=lambda v: abs(v - 1))
         small = any(part in metric for part in _SMALL_IS_GOOD)
         return min(known) if small else max(known)

@@ -17,7 +17,7 @@ from retain.tables.casting import is_number_type, text_of
 from retain.tables.dates import format_of
 from retain.tables.mapping import Mapping
 from retain.tables.sources import CSV, PARQUET, Source, open_source
-from retain.tables.spec import BEHAVIOUR, SCALES, SPECS, TABLES
+from retain.tables.spec import BEHAVIOUR, MEASURED, SCALES, SPECS, TABLES
 from retain.tables.sql import open_work, quoted, rows_of
 from retain.tables.synonyms import COLUMNS, CUSTOMER, FILES, RECORDED, SCORES, WORDS, plain
 
@@ -396,7 +396,7 @@ def _table_lines(file: _File, base: Path) -> list[str]:
         named = ", ".join(_yaml(c.name) for c in rest if c.kind in ("text", "number", "flag"))
         lines.append(f"    # attributes: [{named}]   # and `constant:` for those that never change")
     numbers = [c for c in rest if c.kind in ("number", "flag")]
-    if numbers and file.table in BEHAVIOUR:
+    if numbers and file.table in MEASURED:
         named = ", ".join(_yaml(column.name) for column in numbers)
         lines.append(f"    # measures: [{named}]   # further numbers to fold by week")
     lines += [f"    #   not mapped: {c.name}: {_shown(c)}" for c in rest]

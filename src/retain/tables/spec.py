@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["BEHAVIOUR", "SCALES", "SPECS", "TABLES", "ColumnSpec", "Rule", "TableSpec"]
+__all__ = ["BEHAVIOUR", "MEASURED", "SCALES", "SPECS", "TABLES", "ColumnSpec", "Rule", "TableSpec"]
 
 Kind = Literal["id", "text", "word", "instant", "number", "flag"]
 
@@ -337,3 +337,4 @@ TABLES: tuple[TableSpec, ...] = (
 
 SPECS: dict[str, TableSpec] = {spec.name: spec for spec in TABLES}
 BEHAVIOUR: tuple[str, ...] = tuple(spec.name for spec in TABLES if spec.behaviour)
+MEASURED: tuple[str, ...] = ("payments", "usage", "interactions")  # whose further numbers we fold

@@ -13,7 +13,7 @@ from retain.errors import TableError, some
 from retain.tables.casting import NOTHING, Cast, cast_of, is_number_type, text_of
 from retain.tables.mapping import Mapping
 from retain.tables.sources import ROW, Source, explain, one_thread, open_source
-from retain.tables.spec import SCALES, SPECS, TableSpec
+from retain.tables.spec import MEASURED, SCALES, SPECS, TableSpec
 from retain.tables.sql import quoted, rows_of, word
 
 __all__ = ["Staged", "stage"]
@@ -176,6 +176,11 @@ def _extras(
         )
     if mapping.measures and spec.name == "customers":
         raise TableError("table 'customers': measures belong to behaviour; use attributes here")
+    if mapping.measures and spec.name not in MEASURED:
+        raise TableError(
+            f"table {spec.name!r}: measures are folded for {', '.join(MEASURED)}, and found here: "
+            f"{some(mapping.measures)}. Leave them out, or bring them with one of those tables"
+        )
     extras = {}
     for name in (*mapping.attributes, *mapping.measures):
         theirs = _find(spec.name, source, name, "listed as an attribute or measure")

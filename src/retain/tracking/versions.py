@@ -271,7 +271,7 @@ def _chosen(client: Any, name: str, version: int | str) -> ModelVersion:
     if wanted == CHAMPION:
         raise RetainError(
             f"model {name!r}: no version is the champion; there are {some(exist)}. "
-            "Choose one with `retain promote`."
+            "Make one with `retain train --champion`, or name a version with --model."
         )
     raise RetainError(
         f"model {name!r}: no version {wanted!r}; there are {some(exist)}. Name one of these."
