@@ -101,7 +101,7 @@ def write_week(
             scores=scores,
             drivers=drivers,
             weekly=weekly,
-            manifest=manifest,
+            manifest=json.loads(text),  # as `retain report` will read it: the same page
         )
     return target
 
