@@ -34,6 +34,7 @@ MOST_ROUNDS = 240
 LEAST_ROUNDS = 20
 SEARCH_ROWS = 40_000
 CALIBRATION_FOLDS = 3
+GROWTH, MOST_GROWTH = 0.5, 2.5
 REFITS = 5
 REFIT_ROWS = 40_000
 LEAST_OF_A_CLASS = 30
@@ -171,13 +172,17 @@ def fit_churn(
     folds = _folds(when, purge)
     if chosen is None:
         chosen = _search(ChurnHead, "binary_logloss", X, y, when, who, folds, fixed, progress)
-    head = ChurnHead(**chosen, **fixed)
+    head = ChurnHead(**_for_rows(chosen, len(y)), **fixed)
     raw, seen = np.full(len(y), np.nan), np.zeros(len(y), dtype=bool)
     for train, test in folds:
         if len(np.unique(y[train])) < 2:
             continue
         progress("calibrating out of time")
-        raw[test] = _clone(head).fit(X[train], y[train]).raw_score(X[test])
+        raw[test] = (
+            ChurnHead(**_for_rows(chosen, len(train)), **fixed)
+            .fit(X[train], y[train])
+            .raw_score(X[test])
+        )
         seen[test] = True
     if seen.any() and len(np.unique(y[seen])) == 2:
         periods = (when[seen].max() - when[seen].min()) / max(purge, 1) + 1.0
@@ -192,7 +197,9 @@ def fit_churn(
         rows = _resampled(who, seed + 1000 + number, REFIT_ROWS)
         if len(np.unique(y[rows])) == 2:
             others.append(
-                ChurnHead(**chosen, **{**fixed, "seed": seed + 1 + number}).fit(X[rows], y[rows])
+                ChurnHead(
+                    **_for_rows(chosen, len(rows)), **{**fixed, "seed": seed + 1 + number}
+                ).fit(X[rows], y[rows])
             )
     return FittedChurn(
         head, calibrator, others, chosen, {"rows": np.flatnonzero(seen), "raw": raw[seen]}
@@ -245,13 +252,17 @@ def fit_clv(
     folds = _folds(when, learnt_weeks)
     if chosen is None:
         chosen = _search(ClvHead, "tweedie", X, gains, when, who, folds, fixed, progress)
-    head = ClvHead(**chosen, **fixed)
+    head = ClvHead(**_for_rows(chosen, len(y)), **fixed)
     raw, seen = np.full(len(y), np.nan), np.zeros(len(y), dtype=bool)
     for train, test in folds:
         if not gains[train].sum() > 0:
             continue
         progress("levelling out of time")
-        raw[test] = _clone(head).fit(X[train], gains[train]).raw_score(X[test])
+        raw[test] = (
+            ClvHead(**_for_rows(chosen, len(train)), **fixed)
+            .fit(X[train], gains[train])
+            .raw_score(X[test])
+        )
         seen[test] = True
     calibrator, bins = ScaleCalibrator(), {}
     if seen.any():
@@ -320,7 +331,7 @@ def _search(
 ) -> dict[str, Any]:
     """Try each setting on rows later than those learnt from; take the best with its rounds."""
     if not folds:  # too little history to look ahead: the stiff one, and it is said on the card
-        return {**SETTINGS[1], "rounds": 80}
+        return {**SETTINGS[1], "rounds": 80, "found_on_rows": len(y)}
     usable = [
         (train, test)
         for train, test in folds
@@ -339,7 +350,16 @@ def _search(
         best = max(int(mean.argmin()) + 1, LEAST_ROUNDS)
         scores.append((float(mean[best - 1]), number, best))
     _, number, rounds = min(scores)
-    return {**SETTINGS[number], "rounds": rounds}
+    rows = int(np.mean([len(_thinned(train, who, fixed["seed"])) for train, _ in usable[:2]]))
+    return {**SETTINGS[number], "rounds": rounds, "found_on_rows": rows}
+
+
+def _for_rows(chosen: dict[str, Any], rows: int) -> dict[str, Any]:
+    """Let the rounds grow with the rows: what held for few rows stops too early for many."""
+    more = max(rows / max(chosen.get("found_on_rows", rows), 1), 1.0)
+    rounds = round(chosen["rounds"] * min(more**GROWTH, MOST_GROWTH))
+    kept = {name: value for name, value in chosen.items() if name != "found_on_rows"}
+    return {**kept, "rounds": rounds}
 
 
 def _thinned(rows: Ints, who: Ints, seed: int) -> Ints:
@@ -363,10 +383,6 @@ def _resampled(who: Ints, seed: int, most: int) -> Ints:
 def _recent(when: Ints, purge: int) -> Floats:
     """Weights that halve with every purge of age."""
     return 0.5 ** ((when.max() - when) / max(purge, 1))
-
-
-def _clone(head: Any) -> Any:
-    return type(head)(**head.get_params())
 
 
 def _interval_bins(value: Floats, y: Floats, level: float) -> dict[str, list[float]]:
