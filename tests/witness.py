@@ -58,7 +58,7 @@ def cut(frames: Frames, as_of: dt.date = AS_OF) -> Frames:
             for one in fields:
                 if one in known:
                     known[one] = known[one].astype(object).where(over)
-        out[name] = known.convert_dtypes()
+        out[name] = known.infer_objects()
     return out
 
 

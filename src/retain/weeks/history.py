@@ -534,8 +534,10 @@ def balance(now: Array, before: Array) -> Array:
 
 
 def _said(rows: PanelRows, measure: str) -> Array:
-    """When within its week each row said a measure last, to compare rows known in other weeks."""
+    """Rank the rows of one week that were known at different times: the last, or the greatest."""
     said = rows.measures.get(ORDER_OF.format(measure))
+    if said is None and rows.ops[measure] == "max":
+        said = rows.measures[measure]
     return np.zeros(len(rows)) if said is None else np.nan_to_num(said)
 
 
