@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from retain import __version__
-from retain.errors import RetainError
+from retain.errors import ConfigError, RetainError
 
 __all__ = ["main"]
 
@@ -47,10 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _complain("stopped; nothing half-written was left behind")
         return INTERRUPTED
-    except BrokenPipeError:
-        # the reader closed the pipe (`| head`): not our failure
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+    except OSError as problem:  # a full disk, a folder that is not ours: no traceback helps
+        where = f"{problem.filename}: " if problem.filename else ""
+        _complain(f"{where}{problem.strerror or problem}. Check the path, its owner and the disk.")
+        return FAILED
+    finally:
+        with _open_ended():
+            sys.stdout.flush()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -161,18 +164,16 @@ def _parser() -> argparse.ArgumentParser:
 def _init(given: Any) -> int:
     from retain.tables import propose_config
 
-    text = propose_config(
-        Path(given.folder), relative_to=None if given.out is None else Path(given.out).parent
-    )
     if given.out is None:
-        sys.stdout.write(text)
+        # printed to be saved here, as in `retain init exports/ > acme.yaml`
+        _say(propose_config(Path(given.folder), relative_to=Path()).rstrip("\n"))
         return DONE
     path = Path(given.out)
     if path.exists():
-        from retain.errors import ConfigError
-
         raise ConfigError(f"init: {path} exists and is not overwritten. Name another file.")
-    path.write_text(text, encoding="utf-8")
+    if not path.parent.is_dir():
+        raise ConfigError(f"init: {path.parent} is not a folder. Make it, or name another file.")
+    path.write_text(propose_config(Path(given.folder), relative_to=path.parent), encoding="utf-8")
     _say(f"wrote {path}; read it through, then: retain check {path}")
     return DONE
 
@@ -184,6 +185,7 @@ def _demo(given: Any) -> int:
         made = demo(given.out, customers=given.customers, seed=given.seed, progress=listener)
     week = made.weeks[-1]
     _show_training(made.trained)
+    _say("")
     _show_week(week)
     store = week.folder.parent.parent
     _say("")
@@ -204,8 +206,9 @@ def _check(given: Any) -> int:
     from retain.report import terminal
 
     _print(terminal.findings_table(found.findings))
+    _say("")
     _print(terminal.counts_table(found.counts))
-    _say(f"data until {found.data_until}")
+    _say(f"\ndata until {found.data_until}")
     if found.quarantine is not None:
         _say(f"rows set aside, with their reasons: {found.quarantine}")
     if found.ok:
@@ -267,14 +270,21 @@ def _show_training(made: Any) -> None:
     from retain.report import terminal
 
     days = made.bundle.about["test_snapshots"]
-    shown = ("auc", "average_precision", "brier", "log_loss", "calibration_error")
+    shown: tuple[str, ...] = (
+        "auc",
+        "average_precision",
+        "brier",
+        "log_loss",
+        "calibration_error",
+    )
     _print(
         terminal.metrics_table(
             [_only(row, shown) for row in made.comparison],
-            title=f"Churn, judged on {', '.join(days)}: after everything it learnt from",
+            title=f"Churn, judged out of time on {', '.join(days)}",
         )
     )
     if made.clv_comparison:
+        _say("")
         shown = ("mae", "normalised_gini", "spearman", "sum_predicted_over_actual")
         _print(
             terminal.metrics_table(
@@ -303,9 +313,10 @@ def _show_week(week: Any) -> None:
     parts += [f"{n:,} {reason}" for reason, n in people["not_eligible"].items()]
     if people["set_aside"]:
         parts.append(f"{people['set_aside']:,} set aside")
-    _say(f"{week.as_of}: {people['in']:,} customers = " + " + ".join(parts))
+    _say("")
+    _write(f"{week.as_of}: {people['in']:,} customers = " + " + ".join(parts))
     for note in week.manifest["notes"]:
-        _say(f"note: {note}")
+        _write(f"note: {note}")
 
 
 @contextlib.contextmanager
@@ -331,14 +342,37 @@ def _progress() -> Iterator[Callable[[str, float], None]]:
 def _print(renderable: Any) -> None:
     from rich.console import Console
 
-    console = Console()
+    class Ours(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # rich would end the process
+
+    console = Ours()
     if not console.is_terminal:  # a file or a pipe has no width of its own
-        console = Console(width=int(os.environ.get("COLUMNS", 120)))
-    console.print(renderable)
+        columns = os.environ.get("COLUMNS", "")
+        console = Ours(width=int(columns) if columns.isdigit() and int(columns) else 120)
+    with _open_ended():
+        console.print(renderable)
+
+
+def _write(text: str) -> None:
+    """Print prose, broken between words where the terminal ends."""
+    from rich.text import Text
+
+    _print(Text(text))
 
 
 def _say(text: str) -> None:
-    print(text)
+    with _open_ended():
+        print(text)
+
+
+@contextlib.contextmanager
+def _open_ended() -> Iterator[None]:
+    """Go on when the reader has closed the pipe (`| head`): the job's own result counts."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -26,9 +27,8 @@ DAYS_PER_MONTH = 365.25 / 12.0
 
 def peer_groups(history: History, there: Any) -> Any:
     """Group customers with their like: by segment, else by plan, else all together."""
-    for name in ("segment", *history.attribute_names()):
-        if name == "segment" and name in history.attribute_names():
-            return np.asarray(history.attribute(name)[0], dtype=object)[there]
+    if "segment" in history.attribute_names():
+        return np.asarray(history.attribute("segment")[0], dtype=object)[there]
     if history.has("subscriptions") and history.categories("subscriptions", "plan"):
         return history.texts("subscriptions", "plan")[0][there]
     return np.full(int(there.sum()), None, dtype=object)
@@ -55,19 +55,15 @@ def add_contract(scores: pd.DataFrame, history: History, there: Any, company: Co
         ]
 
 
-def add_people(scores: pd.DataFrame, company: Company) -> None:
-    """Show segment, plan and owner as exported today: for reading, never for learning."""
-    brought = company.tables.columns["customers"]
-    names = [name for name in ("segment", "owner", "plan") if name in brought]
+def add_people(scores: pd.DataFrame, company: Company, day: date) -> None:
+    """Show segment, plan and owner as exported, newest known on `day`: for reading only."""
     for name in ("segment", "owner"):
         scores[name] = None
+    brought = company.tables.columns["customers"]
+    names = [name for name in ("segment", "owner", "plan") if name in brought]
     if not names:
         return
-    listed = ", ".join(f'last("{name}") AS "{name}"' for name in names)
-    frame = company.tables.con.sql(
-        f"SELECT customer_id, {listed} FROM customers GROUP BY customer_id"
-    ).df()
-    frame = frame.set_index(frame["customer_id"].astype(str))
+    frame = _newest_rows(company, names, day).set_index("customer_id")
     for name in names:
         if name == "plan" and scores["plan"].notna().any():
             continue
@@ -75,23 +71,24 @@ def add_people(scores: pd.DataFrame, company: Company) -> None:
         scores[name] = [v if isinstance(v, str) else None for v in found]
 
 
-def coverage(folded: FoldedWeeks, history: History, there: Any) -> tuple[Any, Any]:
-    """Share of the panels that know the customer, and days since anything was last known."""
-    panels = ("usage", "interactions", "surveys", "payments", "subscriptions")
-    present = [n for n in panels if n in folded.panels]
+def coverage(
+    folded: FoldedWeeks, history: History, there: Any, expected: tuple[str, ...]
+) -> tuple[Any, Any]:
+    """Share of the expected panels that know the customer, and days since anything was known."""
     seen = np.zeros(len(there))
     newest = np.full(len(there), -np.inf)
-    for name in present:
+    for name in expected:
+        if name not in folded.panels:
+            continue
         rows = folded.panels[name]
-        known = np.bincount(rows.customer, minlength=len(there)) > 0
-        seen += known
+        seen += np.bincount(rows.customer, minlength=len(there)) > 0
         if "last_day" in rows.measures:
             newest = np.fmax(
                 newest, np.nan_to_num(history.panel(name).latest("last_day")[0], nan=-np.inf)
             )
     fresh = float(history.as_of_day[0, 0]) - newest
     return (
-        (seen / max(len(present), 1))[there],
+        (seen / max(len(expected), 1))[there],
         np.where(np.isfinite(fresh), fresh, np.nan)[there],
     )
 
@@ -145,19 +142,30 @@ def weekly_lines(folded: FoldedWeeks, keep: Any, week: int) -> pd.DataFrame:
     return table.drop(columns=["at", "week"])
 
 
-def keep_attributes(company: Company, day: date) -> None:
-    """Keep this week's attributes, so that a later training knows their history."""
+def keep_attributes(company: Company) -> None:
+    """Keep a copy of the attributes as exported, so that a later training knows their history.
+
+    A copy counts from the last day of the data it came with: it tells nothing about earlier weeks.
+    """
     tables = company.tables
     brought = tables.columns["customers"]
     known = ("segment", "plan", "region", "industry", "seats")
-    names: list[str] = [n for n in known if n in brought]
-    names += [n for n in tables.attributes if n not in names]
-    names = [n for n in names if n not in tables.constant]
-    if names and day >= company.calendar.last_day(
-        company.calendar.last_complete_week(tables.data_until)
-    ):
-        listed = ", ".join(f'last("{n}") AS "{n}"' for n in names)
-        frame = tables.con.sql(
-            f"SELECT customer_id, {listed} FROM customers GROUP BY customer_id ORDER BY customer_id"
-        ).df()
-        company.store.keep_attributes(day, frame)
+    names = [name for name in known if name in brought]
+    names += [name for name in tables.attributes if name not in names]
+    names = [name for name in names if name not in tables.constant]
+    if names:
+        day = tables.data_until
+        company.store.keep_attributes(day, _newest_rows(company, names, day))
+
+
+def _newest_rows(company: Company, names: Sequence[str], day: date) -> pd.DataFrame:
+    """Give each customer's newest row known on the evening of `day`, whatever the order of rows."""
+    brought = company.tables.columns["customers"]
+    stamps = [name for name in ("valid_from", "recorded_at") if name in brought]
+    known = " AND ".join(f"({s} IS NULL OR {s} < DATE '{day}' + 1)" for s in stamps) or "true"
+    listed = ", ".join(f'"{name}"' for name in names)
+    newest_first = ", ".join([*(f"{stamp} DESC NULLS LAST" for stamp in stamps), listed])
+    return company.tables.con.sql(
+        f"SELECT customer_id, {listed} FROM customers WHERE {known} QUALIFY row_number() OVER "
+        f"(PARTITION BY customer_id ORDER BY {newest_first}) = 1 ORDER BY customer_id"
+    ).df()

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -66,12 +65,14 @@ def check(
     progress("reading tables", 0.0)
     _, store, found = read_company(config, tables)
     aside = sum(sum(counts.set_aside.values()) for counts in found.counts.values())
-    path: Any = None
+    path = store.folder / "quarantine.parquet"
     if aside:
         progress("writing the quarantine", 0.9)
         with store.locked("check"):
-            path = store.folder / "quarantine.parquet"
             write_quarantine(found, path)
+    elif path.exists():
+        with store.locked("check"):
+            path.unlink(missing_ok=True)  # of an earlier check: its rows are used now
     progress("done", 1.0)
     ok = not found.errors and not (strict and aside)
-    return Checked(found.findings, found.counts, found.data_until, path, ok)
+    return Checked(found.findings, found.counts, found.data_until, path if aside else None, ok)

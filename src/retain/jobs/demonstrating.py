@@ -74,10 +74,12 @@ def demo(
             f"--customers {customers}: too few to learn from. Ask for at least {LEAST_CUSTOMERS}."
         )
     folder = Path(out).resolve()
-    if folder.exists() and any(folder.iterdir()) and not (folder / MARK).exists():
+    is_free = not folder.exists() or (folder / MARK).exists()
+    if not is_free and (not folder.is_dir() or any(folder.iterdir())):
+        what = "is not empty" if folder.is_dir() else "is a file"
         raise StoreError(
-            f"demo: {folder} is not empty and was not made by an earlier demo. Name a new folder "
-            "with --out."
+            f"demo: {folder} {what} and was not made by an earlier demo. Name a new folder with "
+            "--out."
         )
     for name in ("store", "data"):
         shutil.rmtree(folder / name, ignore_errors=True)
@@ -88,8 +90,8 @@ def demo(
     path = company.write(folder)
     config = load_config(path)
 
-    def part(first: float, last: float) -> Listener:
-        return lambda text, share: progress(text, first + (last - first) * share)
+    def part(first: float, last: float, said: str = "") -> Listener:
+        return lambda text, share: progress(said + text, first + (last - first) * share)
 
     # as it would have been four weeks ago: train, then score week by week
     newest = company.until
@@ -99,13 +101,7 @@ def demo(
     for number in range(SCORED_WEEKS):
         day = start + timedelta(days=7 * number)
         width = 0.4 / SCORED_WEEKS
-        listener = part(0.6 + width * number, 0.6 + width * (number + 1))
-        weeks.append(
-            score(
-                config,
-                as_of=day,
-                progress=lambda text, share, d=day, tell=listener: tell(f"{d}: {text}", share),
-            )
-        )
+        listener = part(0.6 + width * number, 0.6 + width * (number + 1), f"{day}: ")
+        weeks.append(score(config, as_of=day, progress=listener))
     progress("done", 1.0)
     return Demonstrated(path, trained, weeks)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ from retain.snapshots import ChurnRule, ClvRule
 from retain.tables import Tables, read_tables
 from retain.weeks import Calendar, FoldedWeeks, fold_tables
 
-__all__ = ["Company", "open_company", "read_company", "settle_as_of"]
+__all__ = ["Company", "as_day", "open_company", "read_company", "settle_as_of"]
 
-STALE_WEEKS = 2
+OLDEST_YEAR = 1971  # rows dated earlier are set aside
 
 
 @dataclass(frozen=True)
@@ -81,15 +82,11 @@ def read_company(
         Tables to leave out.
     """
     settings = config if isinstance(config, Config) else load_config(config)
+    _known_tables("tables", frames or {})
     mappings = _mappings(settings, frames or {})
-    unknown = [name for name in without if name not in mappings]
-    if unknown:
-        raise ConfigError(
-            f"--without {some(unknown)}: no such table is configured; there are "
-            f"{some(mappings, 10)}."
-        )
+    _known_tables("--without", without)
     for name in without:
-        del mappings[name]
+        mappings.pop(name, None)
     tables = read_tables(
         mappings,
         timezone=settings.timezone,
@@ -140,35 +137,64 @@ def open_company(
     )
 
 
+def as_day(as_of: date | str) -> date:
+    """Read a day.
+
+    Raises
+    ------
+    ConfigError
+        When it is not a date.
+
+    Examples
+    --------
+    >>> as_day("2026-11-15")
+    datetime.date(2026, 11, 15)
+    """
+    if isinstance(as_of, datetime):
+        return as_of.date()
+    try:
+        return as_of if isinstance(as_of, date) else date.fromisoformat(as_of)
+    except (TypeError, ValueError):
+        raise ConfigError(f"--as-of {as_of}: not a date; expected one like 2026-11-15.") from None
+
+
 def settle_as_of(company: Company, as_of: date | str | None) -> int:
     """Turn the day asked for into a week; default: the last complete week of the data.
 
     Raises
     ------
+    ConfigError
+        When it is not a date, or a day that does not end a week.
     SnapshotError
-        When the day does not end a week, or lies past the data.
+        When the day lies past the data.
     """
     calendar, until = company.calendar, company.tables.data_until
     newest = calendar.last_complete_week(until)
     if as_of is None:
         return newest
-    try:
-        day = date.fromisoformat(as_of) if isinstance(as_of, str) else as_of
-    except ValueError:
-        raise ConfigError(f"--as-of {as_of}: not a date; expected one like 2026-11-15.") from None
+    day = as_day(as_of)
+    if day > until or day.year < OLDEST_YEAR:
+        where = "past" if day > until else "before"
+        raise SnapshotError(
+            f"as_of {day} lies {where} the data, whose last complete week ends on "
+            f"{calendar.last_day(newest)}. Use that day or bring other data."
+        )
     week = calendar.week_of(day)
     if calendar.last_day(week) != day:
-        before = calendar.last_day(week - 1)
-        raise SnapshotError(
-            f"as_of {day} is a {day:%A}; weeks end on {company.config.week_ends_on}. Use {before} "
-            f"or {calendar.last_day(week)}."
-        )
-    if week > newest:
-        raise SnapshotError(
-            f"as_of {day} lies past the data, whose last complete week ends on "
-            f"{calendar.last_day(newest)}. Use that day or bring newer data."
+        raise ConfigError(
+            f"--as-of {day}: is a {day:%A}; weeks end on {company.config.week_ends_on}. Use "
+            f"{calendar.last_day(week - 1)} or {calendar.last_day(week)}."
         )
     return week
+
+
+def _known_tables(what: str, names: Iterable[str]) -> None:
+    """Refuse names that are not tables of ours."""
+    for name in names:
+        if name not in table_room.SPECS:
+            near = get_close_matches(name, table_room.SPECS, 1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {some(table_room.SPECS, 10)}"
+            raise ConfigError(f"{what}: {name!r} is not a table; {hint}")
 
 
 def _mappings(config: Config, frames: Mapping[str, pd.DataFrame]) -> dict[str, Any]:

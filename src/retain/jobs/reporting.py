@@ -6,7 +6,8 @@ from datetime import date
 from pathlib import Path
 
 from retain.config import Config, load_config
-from retain.errors import ConfigError, StoreError, some
+from retain.errors import StoreError, some
+from retain.jobs.opening import as_day
 from retain.jobs.store import Store, partial
 from retain.report import write_report
 
@@ -31,10 +32,7 @@ def report(config: Config | str | Path, *, as_of: date | str | None = None) -> P
     settings = config if isinstance(config, Config) else load_config(config)
     store = Store(settings.store)
     weeks = store.scored_weeks()
-    try:
-        day = date.fromisoformat(as_of) if isinstance(as_of, str) else as_of
-    except ValueError:
-        raise ConfigError(f"--as-of {as_of}: not a date; expected one like 2026-11-15.") from None
+    day = None if as_of is None else as_day(as_of)
     if day is None and weeks:
         day = weeks[-1]
     if day is None or day not in weeks:
@@ -43,18 +41,20 @@ def report(config: Config | str | Path, *, as_of: date | str | None = None) -> P
             f"scored; there are {some(weeks[-5:])}. Run `retain score` first."
         )
     with store.locked("report"):
-        scores, drivers, weekly = (
-            store.read_week(day, name) for name in ("scores", "drivers", "weekly")
-        )
-        if scores is None:
-            raise StoreError(f"store: {store.week(day)} is damaged. Score the week again.")
+        found = {}
+        for name in ("scores", "drivers", "weekly"):
+            frame = store.read_week(day, name)
+            if frame is None:
+                raise StoreError(
+                    f"store: {store.week(day)} is damaged ({name}.parquet is missing). Score the "
+                    f"week again: retain score CONFIG --as-of {day}"
+                )
+            found[name] = frame
         path = store.week(day) / "report.html"
         aside = partial(path)
         write_report(
             aside,
-            scores=scores,
-            drivers=drivers,
-            weekly=weekly,
+            **found,
             manifest=store.read_manifest(day),
         )
         return aside.replace(path)

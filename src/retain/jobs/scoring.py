@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pandas as pd
 
 from retain import explain, tracking
 from retain.config import Config
-from retain.errors import ModelMismatchError, SnapshotError, some
+from retain.errors import ModelMismatchError, SnapshotError
 from retain.features import Column, Feature, load_own_features
 from retain.jobs.beside import (
     add_contract,
@@ -24,7 +24,9 @@ from retain.jobs.beside import (
     peer_groups,
     weekly_lines,
 )
-from retain.jobs.opening import STALE_WEEKS, Company, open_company, settle_as_of
+from retain.jobs.manifest import describe_week
+from retain.jobs.matching import same_columns, same_own_features, same_settings, same_tables
+from retain.jobs.opening import Company, open_company, settle_as_of
 from retain.jobs.panel import matrix, with_lists
 from retain.jobs.progress import Listener, Steps, silent
 from retain.jobs.writing import write_week
@@ -36,6 +38,7 @@ __all__ = ["Scored", "score"]
 
 EARLIER_WEEKS = 4  # "fell from 14 to 5": against four weeks earlier
 STABLE_FROM = 0.4  # below, the page says that there is no stable single reason
+PANELS = ("usage", "interactions", "surveys", "payments", "subscriptions")
 STEPS = {
     "reading tables": 20,
     "folding weeks": 15,
@@ -77,7 +80,7 @@ def score(
     model: str | Path | None = None,
     tables: Mapping[str, pd.DataFrame] | None = None,
     features: tuple[Feature, ...] = (),
-    without: tuple[str, ...] = (),
+    without: str | Sequence[str] = (),
     progress: Listener = silent,
 ) -> Scored:
     """Score and explain every customer as on the evening of `as_of`.
@@ -108,6 +111,7 @@ def score(
     """
     steps = Steps(progress, STEPS)
     steps("reading tables")
+    without = (without,) if isinstance(without, str) else tuple(without)
     company = open_company(config, tables, without)
     with company.store.locked("score"):
         return _score(company, as_of, model, features, without, steps)
@@ -124,10 +128,12 @@ def _score(
     week = settle_as_of(company, as_of)
     day = company.calendar.last_day(week)
     bundle = _model(company, model)
-    _same_settings(bundle, company)
-    _same_tables(bundle, company, without)
+    same_settings(bundle, company, without)
+    same_tables(bundle, company, without)
     own, own_hash = load_own_features(company.config.features)
+    same_own_features(bundle, own_hash)
     own = (*own, *given)
+    keep_attributes(company)  # first, so that a rerun meets what this run met
 
     steps("folding weeks")
     top = tuple(bundle.lists["top_features"])
@@ -137,11 +143,11 @@ def _score(
     there = why != "not a customer yet"
     eligible = (why == ELIGIBLE)[there]
     if not eligible.any():
-        counts = pd.Series(why[there]).value_counts()
+        counts = pd.Series(why).value_counts()
         raise SnapshotError(
             f"as_of {day}: none of {len(why):,} customers is eligible ("
             + "; ".join(f"{n:,} x {reason}" for reason, n in counts.items())
-            + "). Nothing was written. Check that the newest rows have arrived and that churn.kind "
+            + "). No week was written. Check that the newest rows have arrived and that churn.kind "
             "fits the business."
         )
 
@@ -158,7 +164,7 @@ def _score(
         only=only,
         progress=steps.part,
     )
-    _same_features(bundle, built.X.columns, own_hash)
+    same_columns(bundle, built.X.columns)
     n = int(there.sum())
     now, earlier, before, before_known = (built.X.iloc[at * n : (at + 1) * n] for at in range(4))
 
@@ -222,103 +228,56 @@ def _score(
             scores[name] = np.nan
     add_contract(scores, history, there, company)
     _reasons(scores, drivers)
-    scores["coverage"], scores["freshness_days"] = coverage(folded, history, there)
+    expected = tuple(name for name in PANELS if name in bundle.tables)
+    scores["coverage"], scores["freshness_days"] = coverage(folded, history, there, expected)
     scores["health_score"] = np.nan
     scores["model_version"] = bundle.version
     scores["config_version"] = company.config.fingerprint()
-    add_people(scores, company)
+    add_people(scores, company, day)
     drivers.insert(1, "as_of", str(day))
     order = np.lexsort(
         (ids, -np.nan_to_num(scores["churn_probability"]), -np.nan_to_num(scores["value_at_risk"]))
     )
     scores = scores.iloc[order].reset_index(drop=True)
     weekly = weekly_lines(folded, there & (why == ELIGIBLE), week)
-    manifest = _manifest(company, bundle, scores, why, day, without, eligible)
+    manifest = describe_week(company, bundle, scores, why, day, without)
 
     steps("writing")
     folder = write_week(company.store, day, scores, drivers, weekly, manifest)
-    keep_attributes(company, day)
     steps.done()
     return Scored(day, folder, scores, drivers, weekly, manifest)
 
 
 def _model(company: Company, model: str | Path | None) -> Bundle:
     """Load the champion of the registry, a version of it, or a folder."""
-    if model is not None and Path(model).is_dir():
-        return load_bundle(Path(model))
-    uri = tracking.tracking_uri(company.config.store, company.config.tracking_uri())
-    folder = tracking.champion_bundle(
-        company.store.folder / "champions",
-        uri=uri,
-        registered_model=company.config.model_name,
-        **({} if model is None else {"version": str(model)}),
-    )
-    return load_bundle(folder)
+    if model is not None:
+        if Path(model).is_dir():
+            return load_bundle(Path(model))
+        if isinstance(model, Path) or len(Path(model).parts) > 1:
+            raise ModelMismatchError(
+                f"model: {model} is not a folder. Name the folder of a saved model, a version or "
+                "an alias; default: the champion."
+            )
+    cache = company.store.folder / "champions"
 
-
-def _same_settings(bundle: Bundle, company: Company) -> None:
-    ours = json.loads(json.dumps(company.config.defining_settings()))
-    differing = [
-        f"{name}: model {theirs!r}, configuration {mine!r}"
-        for name, theirs, mine in _differences(bundle.settings, ours)
-    ]
-    if differing:
-        raise ModelMismatchError(
-            f"settings differ from the model's own ({bundle.version}, trained as of "
-            f"{bundle.about['as_of']}): {some(differing)}. Put the model's values back, or train "
-            "again with the new ones."
+    def fetched() -> Path:
+        return tracking.champion_bundle(
+            cache,
+            uri=tracking.tracking_uri(company.config.store, company.config.tracking_uri()),
+            registered_model=company.config.model_name,
+            **({} if model is None else {"version": str(model)}),
         )
 
-
-def _differences(theirs: Any, mine: Any, at: str = "") -> list[tuple[str, Any, Any]]:
-    if isinstance(theirs, dict) and isinstance(mine, dict):
-        return [
-            found
-            for name in sorted({*theirs, *mine})
-            for found in _differences(theirs.get(name), mine.get(name), f"{at}.{name}".lstrip("."))
-        ]
-    return [] if theirs == mine else [(at, theirs, mine)]
-
-
-def _same_tables(bundle: Bundle, company: Company, without: tuple[str, ...]) -> None:
-    here = company.tables.columns
-    absent = [name for name in bundle.tables if name not in here and name not in without]
-    if absent:
-        raise ModelMismatchError(
-            f"the model {bundle.version} was trained with the tables {some(bundle.tables, 10)}; "
-            f"missing now: {some(absent)}; found: {some(here, 10)}. Bring them back, or run once "
-            f"with --without {absent[0]} (its features become null, coverage falls, the page says "
-            "so)."
-        )
-    lost = [
-        f"{name}.{column}"
-        for name, columns in bundle.tables.items()
-        if name in here
-        for column in columns
-        if column not in here[name]
-    ]
-    if lost:
-        raise ModelMismatchError(
-            f"the model {bundle.version} was trained with columns that are missing now: "
-            f"{some(lost)}. Map them again, or train again without them."
-        )
-
-
-def _same_features(bundle: Bundle, built: Any, own_hash: str) -> None:
-    missing = [name for name in bundle.features["columns"] if name not in set(built)]
-    if missing or bundle.features["own"] != own_hash:
-        changed = "" if bundle.features["own"] == own_hash else " The file of own features changed."
-        raise ModelMismatchError(
-            f"features differ from the model's: missing {some(missing)}; the model has "
-            f"{len(bundle.features['columns'])}, built now {len(set(built))}.{changed} Use the "
-            "same feature catalogue, or train again."
-        )
+    folder = fetched()
+    try:
+        return load_bundle(folder)
+    except ModelMismatchError:
+        shutil.rmtree(folder, ignore_errors=True)  # our copy was damaged: fetch it once more
+        return load_bundle(fetched())
 
 
 def _previous(company: Company, day: date) -> pd.Series | None:
     """Return what last week's page showed, by customer."""
-    from datetime import timedelta
-
     frame = company.store.read_week(day - timedelta(days=7), "scores")
     if frame is None:
         return None
@@ -468,84 +427,3 @@ def _reasons(scores: pd.DataFrame, drivers: pd.DataFrame) -> None:
             said = mine[mine["rank"] == rank].set_index("customer_id")["sentence"]
             found = said.reindex(scores["customer_id"]).to_numpy(dtype=object)
             scores[f"{prefix}_{rank}"] = [s if isinstance(s, str) else None for s in found]
-
-
-def _manifest(
-    company: Company,
-    bundle: Bundle,
-    scores: pd.DataFrame,
-    why: Any,
-    day: date,
-    without: tuple[str, ...],
-    eligible: Any,
-) -> dict[str, Any]:
-    """Say what was scored, from what, by what: everything that must add up."""
-    tables = company.tables
-    reasons = pd.Series(why[why != ELIGIBLE]).value_counts().sort_index()
-    aside = tables.counts["customers"].set_aside
-    sources, notes = {}, []
-    for name, counts in tables.counts.items():
-        newest = tables.newest.get(name)
-        stale = (day - newest).days if newest is not None else None
-        sources[name] = {
-            "as_of": str(newest) if newest else None,
-            "rows_in": counts.rows_in,
-            "used": counts.used,
-            "set_aside": counts.set_aside,
-            "stale_days": max(stale, 0) if stale is not None else None,
-        }
-        if stale is not None and stale >= 7 * STALE_WEEKS and name not in ("customers", "costs"):
-            notes.append(f"{name}: the newest row is {stale} days older than {day}")
-    notes += [f"scored without {name}, with which the model was trained" for name in without]
-    if bundle.clv is not None and bundle.clv.stretch != 1.0:
-        notes.append(
-            f"CLV is learnt from {bundle.clv.learnt_weeks} weeks and extrapolated to "
-            f"{company.clv.horizon_weeks}"
-        )
-    if bundle.clv is None:
-        notes.append(
-            "CLV is left out: there are neither payments nor subscriptions to learn it from"
-        )
-    people = len(why) + sum(aside.values())
-    shown = scores[scores["eligible"]]
-
-    def total(name: str) -> float | None:
-        return None if scores[name].isna().all() else round(float(shown[name].sum()), 2)
-
-    head = bundle.churn
-    base = head.calibrator(_base_score(bundle))
-    return {
-        "company": company.config.company,
-        "currency": company.config.currency,
-        "as_of": str(day),
-        "horizon_weeks": company.churn.horizon_weeks,
-        "gap_weeks": company.churn.gap_weeks,
-        "churn_kind": company.churn.kind,
-        "clv_horizon_weeks": company.clv.horizon_weeks,
-        "interval": company.config.clv.interval,
-        "customers": {
-            "in": people,
-            "eligible": int(eligible.sum()),
-            "not_eligible": {str(k): int(v) for k, v in reasons.items()},
-            "set_aside": int(sum(aside.values())),
-        },
-        "totals": {
-            "mrr": total("mrr"),
-            "value_at_risk": total("value_at_risk"),
-            "expected_churners": round(float(shown["churn_probability"].sum()), 2),
-            "clv": total("clv"),
-        },
-        "model_version": bundle.version,
-        "model_trained_as_of": bundle.about["as_of"],
-        "config_version": company.config.fingerprint(),
-        "base_probability": float(base),
-        "data_fingerprints": tables.fingerprints,
-        "sources": sources,
-        "notes": notes,
-    }
-
-
-def _base_score(bundle: Bundle) -> float:
-    """Return the raw score of nobody in particular."""
-    nobody = np.full((1, len(bundle.encoder.columns_)), np.nan)
-    return float(bundle.churn.head.contributions(nobody)[0, -1])

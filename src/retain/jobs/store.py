@@ -144,13 +144,39 @@ class Store:
         return sorted(found)
 
     def read_week(self, as_of: date, name: str) -> pd.DataFrame | None:
-        """Read one table of a scored week; None when it is not there."""
+        """Read one table of a scored week; None when it is not there.
+
+        Raises
+        ------
+        StoreError
+            When it was damaged.
+        """
         path = self.week(as_of) / f"{name}.parquet"
-        return pd.read_parquet(path) if path.exists() else None
+        try:
+            return pd.read_parquet(path) if path.exists() else None
+        except (OSError, ValueError) as problem:  # Arrow's errors are of these
+            raise self._damaged(as_of, path, problem) from problem
 
     def read_manifest(self, as_of: date) -> dict[str, Any]:
-        """Read what a scored week says about itself."""
-        return json.loads((self.week(as_of) / "manifest.json").read_text(encoding="utf-8"))
+        """Read what a scored week says about itself.
+
+        Raises
+        ------
+        StoreError
+            When it is missing or was damaged.
+        """
+        path = self.week(as_of) / "manifest.json"
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as problem:
+            raise self._damaged(as_of, path, problem) from problem
+
+    def _damaged(self, as_of: date, path: Path, problem: Exception) -> StoreError:
+        said = " ".join(str(problem).split())[:200].rstrip(".")
+        return StoreError(
+            f"store: {path} is damaged ({said}). Score the week again: "
+            f"retain score CONFIG --as-of {as_of}"
+        )
 
     def keep_attributes(self, as_of: date, frame: pd.DataFrame) -> None:
         """Keep this week's copy of the attributes, so that their history grows."""

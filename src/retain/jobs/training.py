@@ -145,9 +145,9 @@ def train(
     steps = Steps(progress, STEPS)
     steps("reading tables")
     company = open_company(config, tables)
-    if record:
-        tracking.check_reachable(_uri(company))
     with company.store.locked("train"):
+        if record:
+            tracking.check_reachable(_uri(company))
         return _train(company, as_of, features, seed, champion, record, steps)
 
 
@@ -503,7 +503,7 @@ def _thinned(mask: Any, seed: int) -> Any:
 
 
 def _forward(when: Any, y: Any, purge: int) -> list[tuple[Any, Any]] | None:
-    """Positions to choose a baseline's penalty on: the newest week, and what lies a purge before."""
+    """Positions to choose a penalty on: the newest week, and what lies a purge before."""
     train = np.flatnonzero(when <= when.max() - purge)
     test = np.flatnonzero(when == when.max())
     both = all(len(np.unique(y[rows])) == 2 for rows in (train, test))

@@ -18,7 +18,7 @@ from retain.tables.spec import BEHAVIOUR, SPECS
 from retain.tables.sql import quoted, rows_of, word
 from retain.tables.staging import Staged
 
-__all__ = ["remarks"]
+__all__ = ["SPARSE_TIMES", "STALE_DAYS", "remarks"]
 
 STALE_DAYS = 14
 SPARSE_TIMES = 3
