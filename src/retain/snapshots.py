@@ -150,8 +150,8 @@ def churn_labels(
     Returns
     -------
     churned : float array of shape (as_ofs, customers)
-        1 left, 0 stayed, nan where the customer left within the gap, or left involuntarily while
-        those are not counted.
+        1 left, 0 stayed, nan where the customer left within the gap, had left by as_of as became
+        known only later, or left involuntarily while those are not counted.
     involuntary : bool array of the same shape
         True where the customer left without choosing to.
 
@@ -171,7 +171,7 @@ def churn_labels(
             "grace). Use an earlier as_of or a shorter horizon."
         )
     first = int(min(as_ofs.min(initial=folded.last_week), folded.first_week))
-    left, forced = _leaving(folded, first, rule)
+    left, forced, away = _leaving(folded, first, rule)
     ends = _cumulated(left)
     forced_ends = _cumulated(left * forced)
     shape = (len(as_ofs), len(folded.customers))
@@ -184,25 +184,29 @@ def churn_labels(
             continue
         churned[at] = (ends[closes] - ends[opens]) > 0
         involuntary[at] = (forced_ends[closes] - forced_ends[opens]) > 0
-        churned[at][(ends[opens] - ends[here]) > 0] = np.nan
+        churned[at][((ends[opens] - ends[here]) > 0) | away[here - 1]] = np.nan
     if not rule.include_involuntary:
         churned[involuntary] = np.nan
     return churned, involuntary
 
 
-def _leaving(folded: FoldedWeeks, first: int, rule: ChurnRule) -> tuple[Any, Any]:
-    """Weeks in which a customer left (for inactivity: showed nothing), shape (weeks, customers)."""
+def _leaving(folded: FoldedWeeks, first: int, rule: ChurnRule) -> tuple[Any, Any, Any]:
+    """Weeks in which a customer left (for inactivity: showed nothing), and was away at their end.
+
+    Leaving, leaving without choosing to, being away: each of shape (weeks, customers).
+    """
     if rule.kind == "inactivity":
         quiet = np.ones((folded.last_week - first + 1, len(folded.customers)))
         for panel, measure in (("usage", "events"), ("payments", "orders")):
             if panel in folded.panels:
                 quiet[_weekly(folded, panel, measure, first) > 0] = 0.0
-        return quiet, np.zeros_like(quiet)
+        return quiet, np.zeros_like(quiet), np.zeros(quiet.shape, dtype=bool)
     if rule.kind == "event":
-        gone = _weekly(folded, "departures", "departures", first)
-        return (gone > 0).astype(float), (
-            _weekly(folded, "departures", "involuntary", first) > 0
-        ).astype(float)
+        gone, pushed, away = (
+            _weekly(folded, "departures", name, first)
+            for name in ("departures", "involuntary", "left")
+        )
+        return np.sign(gone), np.sign(pushed), np.cumsum(away, axis=0) > 0.5
     paid = np.cumsum(_weekly(folded, "subscriptions", "paid", first), axis=0) > 0.5
     ended = np.zeros(paid.shape)
     ended[1:] = paid[:-1] & ~paid[1:]
@@ -214,7 +218,7 @@ def _leaving(folded: FoldedWeeks, first: int, rule: ChurnRule) -> tuple[Any, Any
     forced = np.zeros(paid.shape)
     if "involuntary" in folded.panels["subscriptions"].measures:
         forced = (_weekly(folded, "subscriptions", "involuntary", first) > 0).astype(float)
-    return ended, forced
+    return ended, forced, ~paid
 
 
 def clv_basis(folded: FoldedWeeks, rule: ClvRule) -> str | None:
