@@ -36,7 +36,9 @@ def rows_of(con: Any, query: str) -> list[tuple[Any, ...]]:
 def open_work(folder: Path, timezone: str) -> Any:
     """Open a fresh work database in a folder: bounded memory, quiet, order kept."""
     con = duckdb.connect(str(folder / "tables.duckdb"))
-    con.execute("SET enable_progress_bar = false")
+    # in a notebook without widgets DuckDB has no bar, and refuses even to turn it off
+    if rows_of(con, "SELECT current_setting('enable_progress_bar')")[0][0]:
+        con.execute("SET enable_progress_bar = false")
     con.execute("SET preserve_insertion_order = true")
     con.execute(f"SET TimeZone = {word(timezone)}")
     con.execute(f"SET temp_directory = {word(str(folder / 'spill'))}")
