@@ -170,6 +170,10 @@ def test_same_seed_same_bytes(panel, bundle, tmp_path):
 
 
 def test_another_seed_gives_another_version(panel, bundle, tmp_path):
+    one, two = (ChurnHead(**QUICK, seed=seed).fit(panel.X, panel.left) for seed in (0, 1))
+    trees = [head.to_text().split("parameters:")[0] for head in (one, two)]
+
+    assert trees[0] != trees[1]
     assert save_bundle(make_bundle(panel, seed=1), tmp_path / "a") != save_bundle(
         bundle, tmp_path / "b"
     )
@@ -593,14 +597,16 @@ def test_clv_intervals_hold_about_as_many_outcomes_as_they_say(level, zeros):
     assert np.corrcoef(np.log(value), np.log(future.expected))[0, 1] > 0.9
 
 
-def test_a_longer_horizon_stretches_value_and_interval_alike(panel, bundle):
+def test_a_longer_horizon_stretches_value_and_interval_alike(panel):
     X, _, when, who = panel.rows
-    plain = fit_clv(X, panel.worth, when, who, learnt_weeks=8, categorical=[2], chosen=QUICK)
-
-    np.testing.assert_allclose(6.0 * plain.predict(X), bundle.clv.predict(X))
-    np.testing.assert_allclose(
-        6.0 * np.array(plain.interval(X)), np.array(bundle.clv.interval(X)), atol=1e-9
+    worth = panel.expected * (0.5 + panel.worth / panel.worth.max())  # never zero
+    plain, longer = (
+        fit_clv(X, worth, when, who, learnt_weeks=8, stretch=stretch, chosen=QUICK)
+        for stretch in (1.0, 6.0)
     )
+    assert np.min(plain.interval(X)) > 0
+    np.testing.assert_allclose(6.0 * plain.predict(X), longer.predict(X))
+    np.testing.assert_allclose(6.0 * np.array(plain.interval(X)), np.array(longer.interval(X)))
 
 
 def test_without_any_revenue_there_is_no_value_to_learn(panel):
