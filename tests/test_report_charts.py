@@ -91,3 +91,15 @@ def test_the_mean_contribution_counts_a_missing_signal_as_zero():
     bars = contribution_figure(drivers).axes[0].patches
 
     assert [bar.get_width() for bar in bars] == pytest.approx([2.0, 6.0])
+
+
+def test_a_figure_of_pyplot_is_closed_once_it_is_written(tmp_path):
+    from matplotlib import pyplot
+
+    pyplot.switch_backend("agg")
+    figure, _ = pyplot.subplots()
+    number = figure.number
+
+    write_png(figure, tmp_path / "of_pyplot.png")
+
+    assert not pyplot.fignum_exists(number)

@@ -316,6 +316,8 @@ def _label_colours(axes: Axes) -> None:
 def write_png(figure: Figure, path: str | Path) -> Path:
     """Write a figure as PNG; the same figure gives the same bytes.
 
+    A figure that pyplot manages, as those of shap, is closed: a notebook would show it once more.
+
     Returns
     -------
     Path
@@ -323,4 +325,8 @@ def write_png(figure: Figure, path: str | Path) -> Path:
     """
     path = Path(path)
     figure.savefig(path, format="png", metadata={"Software": None})
+    if figure.canvas.manager is not None:
+        from matplotlib import pyplot
+
+        pyplot.close(figure)
     return path

@@ -127,6 +127,8 @@ def opened(uri: str) -> Iterator[tuple[Any, Any]]:
         for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
             for module in ("mlflow", "sqlalchemy", "alembic", "pydantic"):
                 warnings.filterwarnings("ignore", category=category, module=rf"{module}(\.|$)")
+        # its progress bars would like a notebook to have widgets; nobody is shown one
+        warnings.filterwarnings("ignore", message="IProgress not found")
         mlflow = _imported()
         with _hushed("mlflow", "alembic"), _pointed_at(mlflow, uri):
             try:
