@@ -492,6 +492,7 @@ def _with_comments(folded: FoldedWeeks, tables: Tables) -> FoldedWeeks:
         lag=np.asarray(got["lag"], dtype=np.int64),
         measures={"comments": np.ones(len(got["week"]))},
         ops={"comments": "sum"},
+        begins=folded.panels["surveys"].begins,  # silence before the first comment is known
     )
     texts = np.asarray(np.ma.filled(got["comment"], ""), dtype=object)
     return replace(folded.with_panel("comments", rows), texts=texts)
