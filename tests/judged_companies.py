@@ -1,4 +1,4 @@
-"""Simulated companies judged against their truth: `python tests/judged_companies.py SEED [CUSTOMERS]`.
+"""Simulated companies judged by their truth: `python tests/judged_companies.py SEED [CUSTOMERS]`.
 
 The truth (each customer's probability, expected margin and reasons) is known to the simulator only;
 figures against it carry no luck of the draw of who left.
@@ -10,7 +10,6 @@ import itertools
 import json
 import sys
 import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np

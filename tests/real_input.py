@@ -71,7 +71,8 @@ def main() -> None:
             for name in ("auc", "calibration_error", "mean_predicted", "observed", "brier")
         )
         print(f"churn {cut}: {told}", flush=True)
-    print(f"value {VALUE_CUT}: " + ", ".join(f"{k} {v['value']:.4f}" for k, v in judge_value().items()))
+    told = ", ".join(f"{k} {v['value']:.4f}" for k, v in judge_value().items())
+    print(f"value {VALUE_CUT}: {told}")
 
 
 if __name__ == "__main__":
