@@ -172,17 +172,15 @@ def fit_churn(
     folds = _folds(when, purge)
     if chosen is None:
         chosen = _search(ChurnHead, "binary_logloss", X, y, when, who, folds, fixed, progress)
-    head = ChurnHead(**_for_rows(chosen, len(y)), **fixed)
+    # the same settings in the folds and at last: what the folds teach about level must carry over
+    settings = _for_rows(chosen, len(y))
+    head = ChurnHead(**settings, **fixed)
     raw, seen = np.full(len(y), np.nan), np.zeros(len(y), dtype=bool)
     for train, test in folds:
         if len(np.unique(y[train])) < 2:
             continue
         progress("calibrating out of time")
-        raw[test] = (
-            ChurnHead(**_for_rows(chosen, len(train)), **fixed)
-            .fit(X[train], y[train])
-            .raw_score(X[test])
-        )
+        raw[test] = ChurnHead(**settings, **fixed).fit(X[train], y[train]).raw_score(X[test])
         seen[test] = True
     if seen.any() and len(np.unique(y[seen])) == 2:
         periods = (when[seen].max() - when[seen].min()) / max(purge, 1) + 1.0
@@ -252,17 +250,14 @@ def fit_clv(
     folds = _folds(when, learnt_weeks)
     if chosen is None:
         chosen = _search(ClvHead, "tweedie", X, gains, when, who, folds, fixed, progress)
-    head = ClvHead(**_for_rows(chosen, len(y)), **fixed)
+    settings = _for_rows(chosen, len(y))
+    head = ClvHead(**settings, **fixed)
     raw, seen = np.full(len(y), np.nan), np.zeros(len(y), dtype=bool)
     for train, test in folds:
         if not gains[train].sum() > 0:
             continue
         progress("levelling out of time")
-        raw[test] = (
-            ClvHead(**_for_rows(chosen, len(train)), **fixed)
-            .fit(X[train], gains[train])
-            .raw_score(X[test])
-        )
+        raw[test] = ClvHead(**settings, **fixed).fit(X[train], gains[train]).raw_score(X[test])
         seen[test] = True
     calibrator, bins = ScaleCalibrator(), {}
     if seen.any():
