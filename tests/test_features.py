@@ -837,3 +837,20 @@ def test_a_file_of_own_features_is_loaded_and_a_bad_one_explained(tmp_path: Any)
     bad.write_text("import nowhere_at_all\n")
     with pytest.raises(ConfigError, match="could not be used"):
         load_own_features(bad)
+
+
+def test_columns_that_would_share_a_name_are_numbered() -> None:
+    frames = {
+        "usage": table(
+            "customer_id occurred_at feature",
+            "a 2024-06-25 contact\na 2024-06-18 Contact!\na 2022-01-03 search",
+        ),
+        "interactions": table("interaction_id customer_id opened_at", "i a 2024-06-11"),
+    }
+    lists = {"top_features": ("contact", "Contact!"), "comment_themes": None}
+    with read(frames) as tables:
+        seen = features(fold(tables, lists=lists), AS_OF)
+
+    assert seen.columns.is_unique
+    names = ("weeks_since_contact", "weeks_since_contact_2", "weeks_since_contact_3")
+    assert of(seen, "a", *names) == [0, 1, 2]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -127,21 +127,32 @@ def _columns(
 ) -> list[Column]:
     """Lay out the columns whose tables were brought (or that a model asks for)."""
     columns: list[Column] = []
-    for feature in features:
-        for column in feature.columns(history):
-            if only is not None:
-                if column.name in only:
-                    columns.append(column)
-                continue
-            try:
-                column.compute(history)
-            except Missing:
-                continue
-            columns.append(column)
+    for column in _named_apart(one for feature in features for one in feature.columns(history)):
+        if only is not None:
+            if column.name in only:
+                columns.append(column)
+            continue
+        try:
+            column.compute(history)
+        except Missing:
+            continue
+        columns.append(column)
     if only is not None:
         place = {name: at for at, name in enumerate(only)}
         columns.sort(key=lambda column: place[column.name])
     return columns
+
+
+def _named_apart(columns: Iterable[Column]) -> Iterator[Column]:
+    """Number names that occur again: product features may be called "csv" and "CSV"."""
+    taken: set[str] = set()
+    for column in columns:
+        name, number = column.name, 1
+        while name in taken:
+            number += 1
+            name = f"{column.name}_{number}"
+        taken.add(name)
+        yield column if name == column.name else replace(column, name=name)
 
 
 def _compute(column: Column, history: History) -> Any:
