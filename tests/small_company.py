@@ -1,0 +1,144 @@
+"""A small simulated company, trained once a session, and branches of it to spoil and to run.
+
+A branch has its own configuration and its own copy of the store; tables that a test does not touch
+are read where the company wrote them.
+"""
+
+from __future__ import annotations
+
+import copy
+import datetime as dt
+import functools
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from retain.cli import main
+
+CUSTOMERS, WEEKS, SEED = 600, 78, 3
+UNTIL = dt.date(2026, 11, 15)
+BEFORE = dt.date(2026, 11, 8)
+FILES = ("drivers.parquet", "manifest.json", "report.html", "scores.parquet", "weekly.parquet")
+
+
+@dataclass
+class Ran:
+    """What one command left on the screen."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass
+class Branch:
+    """A company's configuration as plain data, written out when it is run."""
+
+    folder: Path
+    settings: dict[str, Any]
+    model: Path  # the saved model of the training that all branches share
+    capsys: Any = None
+
+    @property
+    def path(self) -> Path:
+        """The configuration file, written anew."""
+        path = self.folder / "retain.yaml"
+        path.write_text(yaml.safe_dump(self.settings, sort_keys=False), encoding="utf-8")
+        return path
+
+    @property
+    def store(self) -> Path:
+        return Path(self.settings["store"])
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Read a table as the file has it."""
+        source = Path(self.settings["tables"][name]["source"])
+        return pd.concat(
+            [pd.read_parquet(path) for path in sorted(source.parent.glob(source.name))],
+            ignore_index=True,
+        )
+
+    def replace(self, name: str, table: pd.DataFrame | bytes) -> Path:
+        """Point the configuration at another file for a table."""
+        path = self.folder / f"{name}.parquet"
+        if isinstance(table, bytes):
+            path.write_bytes(table)
+        else:
+            table.to_parquet(path, index=False)
+        self.settings["tables"][name]["source"] = str(path)
+        return path
+
+    def change(self, name: str, spoil: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+        """Put a changed copy in the place of a table."""
+        self.replace(name, spoil(self.table(name)))
+
+    def run(self, *words: Any) -> Ran:
+        """Run one command on this company, in this process."""
+        return run(self.capsys, words[0], self.path, *words[1:])
+
+    def week(self, day: dt.date = UNTIL) -> Path:
+        return self.store / "scores" / f"as_of={day}"
+
+    def scores(self, day: dt.date = UNTIL) -> pd.DataFrame:
+        return pd.read_parquet(self.week(day) / "scores.parquet")
+
+    def manifest(self, day: dt.date = UNTIL) -> dict[str, Any]:
+        return json.loads((self.week(day) / "manifest.json").read_text("utf-8"))
+
+
+def run(capsys: Any, *words: Any) -> Ran:
+    """Run one command in this process; whoever sees a traceback has found a bug."""
+    capsys.readouterr()
+    try:
+        code = main([str(word) for word in words])
+    except SystemExit as left:  # argparse leaves like this
+        code = int(left.code or 0)
+    said = capsys.readouterr()
+    assert "Traceback" not in said.err
+    return Ran(code, said.out, said.err)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder with its bytes."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@functools.cache
+def trained(root: Path) -> Branch:
+    """Make the company and train it through the command line, once."""
+    from retain.demo import make_company
+
+    folder = root / "small-company"
+    company = make_company(CUSTOMERS, weeks=WEEKS, seed=SEED, until=UNTIL)
+    company.tables["usage"] = company.tables["usage"].iloc[::6]  # enough to learn from, and quick
+    for name in ("treatments", "costs"):  # no feature comes from these
+        del company.tables[name]
+    settings = yaml.safe_load(company.write(folder).read_text("utf-8"))
+    settings["store"] = str(folder / "store")
+    settings["snapshots"] = {"every_weeks": 8}
+    for mapping in settings["tables"].values():
+        mapping["source"] = str(folder / mapping["source"])
+    branch = Branch(folder, settings, folder / "store" / "models" / "demo-churn")
+    assert main(["train", str(branch.path)]) == 0
+    return branch
+
+
+def branch_of(
+    branch: Branch, folder: Path, capsys: Any = None, *, with_store: bool = False
+) -> Branch:
+    """Copy a company's configuration, and its store when asked to, for a test to play with."""
+    settings = copy.deepcopy(branch.settings)
+    settings["store"] = str(folder / "store")
+    if with_store:
+        shutil.copytree(branch.store, folder / "store")
+    return Branch(folder, settings, branch.model, capsys)
