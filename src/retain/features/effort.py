@@ -155,7 +155,7 @@ def missed_service_levels(history: History, weeks: int) -> Any:
 
 @feature(unit="signs", signal="effort lately", over=(4, 8, 16))
 def effort_faded(history: History, half_life: int) -> Any:
-    """Signs of effort (repeats, switches, transfers, reopens), fading by half every {weeks}."""
+    """Recent signs of effort (repeats, switches, transfers), older ones fading every {weeks}."""
     cases = history.interactions
     signs = [name for name in ("repeats", "switches", "transfers", "reopens") if cases.has(name)]
     return sum(cases.faded(name, half_life) for name in signs)
@@ -163,7 +163,7 @@ def effort_faded(history: History, half_life: int) -> Any:
 
 @feature(unit="cases", signal="effort lately", over=(4, 8, 16))
 def hard_cases_faded(history: History, half_life: int) -> Any:
-    """High-effort cases, fading by half every {weeks}."""
+    """Recent high-effort cases, older ones fading every {weeks}."""
     return history.interactions.faded("hard", half_life)
 
 

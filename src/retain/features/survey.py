@@ -81,7 +81,7 @@ def comments_about_item(history: History, theme: str) -> Any:
 
 @feature(unit="share", signal="survey answers", over=(8, 26, 52))
 def satisfaction_faded(history: History, half_life: int) -> Any:
-    """Mean of all answers on their scales (0 worst, 100 best), halved in weight every {weeks}."""
+    """Satisfaction across all surveys, older answers fading every {weeks}."""
     surveys = history.surveys
     weight = surveys.faded("answers", half_life)
     total = surveys.faded("satisfaction", half_life)
@@ -90,7 +90,7 @@ def satisfaction_faded(history: History, half_life: int) -> Any:
 
 @feature(unit="score", signal="survey answers", over=KINDS)
 def item_faded(history: History, kind: str) -> Any:
-    """Mean {ITEM} answer, halved in weight every 13 weeks."""
+    """Recent {ITEM} answers, on average."""
     surveys = history.surveys
     weight = surveys.faded(f"{kind}_answers", 13)
     total = surveys.faded(f"{kind}_sum", 13)
@@ -99,7 +99,7 @@ def item_faded(history: History, kind: str) -> Any:
 
 @feature(unit="share", signal="survey silence", over=(26, 52))
 def silence_faded(history: History, half_life: int) -> Any:
-    """Share of surveys that stayed unanswered, halved in weight every {weeks}."""
+    """Share of recent surveys left unanswered, older ones fading every {weeks}."""
     sent = history.surveys.faded("sent", half_life)
     missed = np.maximum(sent - history.surveys.faded("answers", half_life), 0.0)
     return missed / (sent + 0.5)
@@ -107,7 +107,7 @@ def silence_faded(history: History, half_life: int) -> Any:
 
 @feature(unit="share", signal="survey answers")
 def satisfaction_shrunk(history: History) -> Any:
-    """Satisfaction in all answers of late, nearer to neutral the fewer there are."""
+    """Satisfaction in recent surveys."""
     surveys = history.surveys
     weight, total = surveys.faded("answers", 13), surveys.faded("satisfaction", 13)
     return (total + 0.7) / (weight + 1.0)

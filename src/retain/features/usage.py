@@ -146,14 +146,14 @@ def quarter_against_own_past(history: History) -> Any:
 
 @feature(unit="balance", signal="change in use", of="quantity_4w")
 def quantity_lately(history: History) -> Any:
-    """Quantity used lately (half-life 2 weeks) against the customer's long-run level."""
+    """Quantity used lately against the customer's long-run level."""
     usage = history.usage
     return balance(usage.level("quantity", 2), usage.level("quantity", 26))
 
 
 @feature(unit="balance", signal="change in use", of="time_in_product_4w")
 def time_lately(history: History) -> Any:
-    """Hours in the product lately (half-life 2 weeks) against the customer's long-run level."""
+    """Hours in the product lately against the customer's long-run level."""
     usage = history.usage
     return balance(usage.level("hours", 2), usage.level("hours", 26))
 

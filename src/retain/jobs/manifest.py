@@ -94,7 +94,7 @@ def describe_week(
             "mrr": total("mrr"),
             "value_at_risk": total("value_at_risk"),
             "expected_churners": round(float(shown["churn_probability"].sum()), 2),
-            "clv": total("clv"),
+            "clv": None if scores["clv"].isna().all() else round(float(scores["clv"].sum()), 2),
         },
         "model_version": bundle.version,
         "model_trained_as_of": bundle.about["as_of"],
