@@ -69,19 +69,19 @@ def cut_copies(frame: pd.DataFrame, as_of: dt.date = AS_OF) -> pd.DataFrame:
 
 def differences(expected: pd.DataFrame, got: pd.DataFrame) -> dict[str, str]:
     """Name the columns of `expected` whose cells differ in `got`, with the first such cell."""
-    found = {}
-    for column in expected.columns:
-        if column not in got:
-            found[column] = "is missing"
-            continue
-        here, there = expected[column], got[column].reindex(expected.index)
-        if not all(pd.api.types.is_numeric_dtype(one) for one in (here, there)):
-            here, there = here.astype(object), there.astype(object)
-            same = (here == there) | (here.isna() & there.isna())
-        else:
-            same = np.isclose(here, there, rtol=1e-9, atol=1e-9, equal_nan=True)
-            same = pd.Series(same, expected.index)
-        if not same.all():
-            row = same.index[~same][0]
-            found[column] = f"{row}: {here[row]!r} became {there[row]!r}"
-    return found | {column: "is new" for column in got.columns if column not in expected}
+    found = {column: "is missing" for column in expected.columns if column not in got}
+    found |= {column: "is new" for column in got.columns if column not in expected}
+    shared = [column for column in expected.columns if column in got]
+    here, there = expected[shared], got[shared].reindex(expected.index)
+    kinds = zip(here.dtypes, there.dtypes, strict=True)
+    numeric = np.array([all(map(pd.api.types.is_numeric_dtype, pair)) for pair in kinds])
+    same = np.ones(here.shape, dtype=bool)
+    numbers = [frame.loc[:, numeric].to_numpy(dtype=np.float64) for frame in (here, there)]
+    same[:, numeric] = np.isclose(*numbers, rtol=1e-9, atol=1e-9, equal_nan=True)
+    texts = [frame.loc[:, ~numeric].astype(object) for frame in (here, there)]
+    same[:, ~numeric] = ((texts[0] == texts[1]) | (texts[0].isna() & texts[1].isna())).to_numpy()
+    for place in np.flatnonzero(~same.all(axis=0)):
+        row = int(np.flatnonzero(~same[:, place])[0])
+        cells = f"{here.iloc[row, place]!r} became {there.iloc[row, place]!r}"
+        found[shared[place]] = f"{expected.index[row]}: {cells}"
+    return found

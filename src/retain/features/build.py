@@ -96,10 +96,11 @@ def build_features(
     for first in range(0, max(total, 1), CHUNK_CUSTOMERS):
         last = min(first + CHUNK_CUSTOMERS, total)
         history = History(folded.of_customers(first, last), as_ofs, known_by)
+        made: dict[str, Any] = {}
         if not columns:
-            columns = _columns(history, features, only)
+            columns, made = _columns(history, features, only)
         keep = rows[:, first:last]
-        chunks.append([_compute(column, history)[keep] for column in columns])
+        chunks.append([_compute(column, history, made)[keep] for column in columns])
         progress(last, total)
     at, customer = np.nonzero(rows)
     # chunk rows come as (as_of, customer) within a chunk: put them into as_of order over all
@@ -124,43 +125,36 @@ def _chunk_order(rows: Any) -> Any:
 
 def _columns(
     history: History, features: tuple[Feature, ...], only: tuple[str, ...] | None
-) -> list[Column]:
-    """Lay out the columns whose tables were brought (or that a model asks for)."""
+) -> tuple[list[Column], dict[str, Any]]:
+    """Lay out the columns whose tables were brought (or that a model asks for).
+
+    Returns what had to be computed to find that out, too.
+    """
     columns: list[Column] = []
-    for column in _named_apart(one for feature in features for one in feature.columns(history)):
-        if only is not None:
-            if column.name in only:
-                columns.append(column)
-            continue
-        try:
-            column.compute(history)
-        except Missing:
-            continue
-        columns.append(column)
+    made: dict[str, Any] = {}
+    for feature in features:
+        for column in feature.columns(history):
+            if only is not None:
+                if column.name in only:
+                    columns.append(column)
+                continue
+            try:
+                made[column.name] = column.compute(history)
+            except Missing:
+                continue
+            columns.append(column)
     if only is not None:
         place = {name: at for at, name in enumerate(only)}
         columns.sort(key=lambda column: place[column.name])
-    return columns
+    return columns, made
 
 
-def _named_apart(columns: Iterable[Column]) -> Iterator[Column]:
-    """Number names that occur again: product features may be called "csv" and "CSV"."""
-    taken: set[str] = set()
-    for column in columns:
-        name, number = column.name, 1
-        while name in taken:
-            number += 1
-            name = f"{column.name}_{number}"
-        taken.add(name)
-        yield column if name == column.name else replace(column, name=name)
-
-
-def _compute(column: Column, history: History) -> Any:
+def _compute(column: Column, history: History, made: dict[str, Any]) -> Any:
     try:
-        values = np.asarray(column.compute(history))
+        values = made[column.name] if column.name in made else column.compute(history)
     except Missing:
         return np.full(history.shape, np.nan)
-    return np.broadcast_to(values, history.shape)
+    return np.broadcast_to(np.asarray(values), history.shape)
 
 
 def load_own_features(path: Path | None) -> tuple[tuple[Feature, ...], str]:
