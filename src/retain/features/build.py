@@ -132,21 +132,32 @@ def _columns(
     """
     columns: list[Column] = []
     made: dict[str, Any] = {}
-    for feature in features:
-        for column in feature.columns(history):
-            if only is not None:
-                if column.name in only:
-                    columns.append(column)
-                continue
-            try:
-                made[column.name] = column.compute(history)
-            except Missing:
-                continue
-            columns.append(column)
+    for column in _named_apart(one for feature in features for one in feature.columns(history)):
+        if only is not None:
+            if column.name in only:
+                columns.append(column)
+            continue
+        try:
+            made[column.name] = column.compute(history)
+        except Missing:
+            continue
+        columns.append(column)
     if only is not None:
         place = {name: at for at, name in enumerate(only)}
         columns.sort(key=lambda column: place[column.name])
     return columns, made
+
+
+def _named_apart(columns: Iterable[Column]) -> Iterator[Column]:
+    """Number names that occur again: product features may be called "csv" and "CSV"."""
+    taken: set[str] = set()
+    for column in columns:
+        name, number = column.name, 1
+        while name in taken:
+            number += 1
+            name = f"{column.name}_{number}"
+        taken.add(name)
+        yield column if name == column.name else replace(column, name=name)
 
 
 def _compute(column: Column, history: History, made: dict[str, Any]) -> Any:
