@@ -96,11 +96,16 @@ def build_features(
     for first in range(0, max(total, 1), CHUNK_CUSTOMERS):
         last = min(first + CHUNK_CUSTOMERS, total)
         history = History(folded.of_customers(first, last), as_ofs, known_by)
+        keep = rows[:, first:last]
         made: dict[str, Any] = {}
         if not columns:
-            columns, made = _columns(history, features, only)
-        keep = rows[:, first:last]
-        chunks.append([_compute(column, history, made)[keep] for column in columns])
+            columns, made = _columns(history, features, only, keep)
+        chunks.append(
+            [
+                made[column.name] if column.name in made else _compute(column, history)[keep]
+                for column in columns
+            ]
+        )
         progress(last, total)
     at, customer = np.nonzero(rows)
     # chunk rows come as (as_of, customer) within a chunk: put them into as_of order over all
@@ -124,7 +129,7 @@ def _chunk_order(rows: Any) -> Any:
 
 
 def _columns(
-    history: History, features: tuple[Feature, ...], only: tuple[str, ...] | None
+    history: History, features: tuple[Feature, ...], only: tuple[str, ...] | None, keep: Any
 ) -> tuple[list[Column], dict[str, Any]]:
     """Lay out the columns whose tables were brought (or that a model asks for).
 
@@ -138,7 +143,7 @@ def _columns(
                 columns.append(column)
             continue
         try:
-            made[column.name] = column.compute(history)
+            made[column.name] = _shaped(column.compute(history), history)[keep]
         except Missing:
             continue
         columns.append(column)
@@ -160,11 +165,14 @@ def _named_apart(columns: Iterable[Column]) -> Iterator[Column]:
         yield column if name == column.name else replace(column, name=name)
 
 
-def _compute(column: Column, history: History, made: dict[str, Any]) -> Any:
+def _compute(column: Column, history: History) -> Any:
     try:
-        values = made[column.name] if column.name in made else column.compute(history)
+        return _shaped(column.compute(history), history)
     except Missing:
         return np.full(history.shape, np.nan)
+
+
+def _shaped(values: Any, history: History) -> Any:
     return np.broadcast_to(np.asarray(values), history.shape)
 
 
