@@ -75,9 +75,7 @@ def _meaning(column: Any) -> str:
 
 def features_part() -> str:
     """Every feature: theme, column, what a CS lead reads, unit."""
-    lines = [
-        (one.theme, f"`{pattern(one)}`", _escaped(label(one)), one.unit) for one in FEATURES
-    ]
+    lines = [(one.theme, f"`{pattern(one)}`", _escaped(label(one)), one.unit) for one in FEATURES]
     return rows("theme|column|what is read|unit", lines)
 
 
