@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from tiny import AS_OF, LISTS, SUNDAY, Frames, copies, features, fold, read, tiny
+from tiny import AS_OF, LISTS, SUNDAY, Frames, copies, features, fold, read, table, tiny
 from witness import LATER_FIELDS, ROW_DATES, cut, cut_copies, differences
 
 import retain.features.build as build_room
@@ -128,6 +128,8 @@ def poisoned_future(frames: Frames) -> Frames:
     """Extreme rows that happen after AS_OF, and every later date of the rows that were known."""
     out = dict(frames)
     for name, dates in ROW_DATES.items():
+        if name not in frames:
+            continue
         out[name] = append(
             frames[name],
             [
@@ -137,17 +139,24 @@ def poisoned_future(frames: Frames) -> Frames:
                 for row in poison(name, who, after, dict.fromkeys(dates, END + after))
             ],
         )
-    # one customer leaves and comes back
-    gone = {"customer_id": "cyd", **EXTREME["subscriptions"]}
-    spans = [
-        {**gone, "subscription_id": "g1", "started_at": END + AFTER[0], "ended_at": END + AFTER[1]},
-        {**gone, "subscription_id": "g2", "started_at": END + AFTER[1] + pd.Timedelta("2D")},
-    ]
-    whose = out["subscriptions"]["customer_id"] != "cyd"
-    whose |= out["subscriptions"]["started_at"] < END
-    out["subscriptions"] = append(out["subscriptions"][whose], spans)
+    if "subscriptions" in out:  # one customer leaves and comes back
+        gone = {"customer_id": "cyd", **EXTREME["subscriptions"]}
+        spans = [
+            {
+                **gone,
+                "subscription_id": "g1",
+                "started_at": END + AFTER[0],
+                "ended_at": END + AFTER[1],
+            },
+            {**gone, "subscription_id": "g2", "started_at": END + AFTER[1] + pd.Timedelta("2D")},
+        ]
+        whose = out["subscriptions"]["customer_id"] != "cyd"
+        whose |= out["subscriptions"]["started_at"] < END
+        out["subscriptions"] = append(out["subscriptions"][whose], spans)
     # what was still open on AS_OF gets its later dates, as soon as they may be
     for name, later in LATER_FIELDS.items():
+        if name not in out:
+            continue
         frame = out[name].copy()
         for moments, fields in later:
             still = frame[list(moments)].isna().all(axis=1)
@@ -159,7 +168,8 @@ def poisoned_future(frames: Frames) -> Frames:
         out[name] = frame.infer_objects()
     # and the company wins a customer
     new = {"customer_id": "new", "signed_up_at": END + AFTER[0], "country": "poison", "size": HUGE}
-    out["customers"] = append(frames["customers"], [new])
+    if "customers" in frames:
+        out["customers"] = append(frames["customers"], [new])
     return out
 
 
@@ -168,7 +178,7 @@ def poisoned_late(frames: Frames) -> Frames:
     backs = [pd.Timedelta(back) for back in ("1s", "3D", "40D", "300D", "600D")]
     out = dict(frames)
     for name, dates in ROW_DATES.items():
-        if name == "treatments":
+        if name == "treatments" or name not in frames:
             continue
         rows = []
         for after in AFTER:
@@ -217,7 +227,7 @@ def overwritten(frames: Frames) -> Frames:
 class World:
     """One telling of the company's tables, read once and folded once unless asked to again."""
 
-    def __init__(self, frames: Frames, attributes: pd.DataFrame, **given: Any) -> None:
+    def __init__(self, frames: Frames, attributes: pd.DataFrame | None, **given: Any) -> None:
         self.tables: Tables = read(frames, **given)
         self.attributes = attributes
 
@@ -394,6 +404,75 @@ def test_the_poison_moves_every_column_once_it_is_known(worlds: Callable[[str], 
     assert {"season_cosine", "season_sine", "attribute_country", "attribute_size"} == (
         {*expected} - moved
     )
+
+
+# -- companies that bring other tables --------------------------------------------------------
+
+FEW = ("usage", "payments", "departures", "surveys")
+HISTORY = "customer_id signed_up_at valid_from recorded_at segment seats tier country size"
+
+
+def few(frames: Frames) -> Frames:
+    return {name: frames[name] for name in FEW}
+
+
+def test_no_column_differs_where_customers_come_with_their_history_and_without_contracts() -> None:
+    known = table(
+        HISTORY,
+        """
+        anchor 2023-01-02 2023-01-02 2023-01-02 gold 9 a IT 1
+        ada 2023-03-08 2023-03-08 2023-03-08 gold 9 a IT 1
+        ada 2023-03-08 2024-05-01 2024-06-28 iron 4 b IT 1
+        bob 2023-09-04 2023-09-04 - tin 3 c FR 2
+        cyd - 2023-02-20 2024-06-30T23:59:59 tin 2 - FR 3
+        dan 2024-06-11 2024-06-11 2024-06-11 tin 1 a DE 4
+        eve - 2023-10-01 2023-10-01 tin 5 b DE 5
+        """,
+    )
+    poison = table(
+        HISTORY,
+        """
+        ada 2020-01-01 2024-06-02 2024-07-01 poison 1000000 poison IT 1
+        bob 2020-01-01 2024-07-01 2024-06-01 poison 1000000 poison FR 2
+        cyd 2020-01-01 2023-02-20 2024-07-02 poison 1000000 poison FR 3
+        eve 2020-01-01 2024-07-20 2024-07-20 poison 1000000 poison DE 5
+        eve 2020-01-01 2023-11-01 2024-07-29 poison 1000000 poison DE 5
+        """,
+    )
+    both = pd.concat([known, poison], ignore_index=True)
+    clean = few(cut(tiny()))
+    tellings = [
+        World({**clean, "customers": known}, None, data_until=AS_OF),
+        World({**poisoned_late(clean), "customers": both}, None),
+        World({**poisoned_future(clean), "customers": both.iloc[::-1]}, None),
+    ]
+    expected = tellings[0].look()
+
+    assert {"attribute_segment", "attribute_seats", "attribute_tier"} <= {*expected}
+    assert differences(expected, tellings[1].look()) == {}
+    assert differences(expected, tellings[2].look()) == {}
+    later = AS_OF + dt.timedelta(weeks=1)
+    moved = differences(tellings[0].look(later), tellings[1].look(later))
+    assert {"attribute_segment", "attribute_seats", "attribute_tier", "tenure_weeks"} <= {*moved}
+    for world in tellings:
+        world.tables.close()
+
+
+def test_no_column_differs_where_customers_are_derived_from_their_behaviour() -> None:
+    clean = few(cut(tiny()))
+    tellings = [
+        World(clean, None, data_until=AS_OF),
+        World(few(tiny()), None),
+        World({n: f for n, f in poisoned_late(clean).items() if n in FEW}, None),
+    ]
+    expected = tellings[0].look()
+
+    assert not expected["tenure_weeks"].isna().any()
+    assert expected["weeks_since_return"].notna().any()
+    assert differences(expected, tellings[1].look()) == {}
+    assert differences(expected, tellings[2].look()) == {}
+    for world in tellings:
+        world.tables.close()
 
 
 # -- each comparison seen to fail -------------------------------------------------------------

@@ -41,7 +41,7 @@ LATER_FIELDS = {
 def cut(frames: Frames, as_of: dt.date = AS_OF) -> Frames:
     """Keep what was known on the evening of `as_of`, by the maps above and nothing else."""
     end = pd.Timestamp(as_of) + pd.Timedelta(days=1)
-    out = {"customers": frames["customers"]}
+    out = {"customers": frames["customers"]} if "customers" in frames else {}
     for name, dates in ROW_DATES.items():
         if name not in frames:
             continue
