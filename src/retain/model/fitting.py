@@ -33,6 +33,7 @@ SETTINGS: tuple[dict[str, Any], ...] = (
 MOST_ROUNDS = 240
 LEAST_ROUNDS = 20
 SEARCH_ROWS = 40_000
+FOLD_ROWS = 60_000
 CALIBRATION_FOLDS = 3
 GROWTH, MOST_GROWTH = 0.5, 2.5
 REFITS = 5
@@ -180,6 +181,7 @@ def fit_churn(
         if len(np.unique(y[train])) < 2:
             continue
         progress("calibrating out of time")
+        train = _thinned(train, who, seed, FOLD_ROWS)
         raw[test] = ChurnHead(**settings, **fixed).fit(X[train], y[train]).raw_score(X[test])
         seen[test] = True
     if seen.any() and len(np.unique(y[seen])) == 2:
@@ -257,6 +259,7 @@ def fit_clv(
         if not gains[train].sum() > 0:
             continue
         progress("levelling out of time")
+        train = _thinned(train, who, seed, FOLD_ROWS)
         raw[test] = ClvHead(**settings, **fixed).fit(X[train], gains[train]).raw_score(X[test])
         seen[test] = True
     calibrator, bins = ScaleCalibrator(), {}
@@ -357,12 +360,12 @@ def _for_rows(chosen: dict[str, Any], rows: int) -> dict[str, Any]:
     return {**kept, "rounds": rounds}
 
 
-def _thinned(rows: Ints, who: Ints, seed: int) -> Ints:
-    """Keep whole customers until about `SEARCH_ROWS` rows are left."""
-    if len(rows) <= SEARCH_ROWS:
+def _thinned(rows: Ints, who: Ints, seed: int, most: int = SEARCH_ROWS) -> Ints:
+    """Keep whole customers until about `most` rows are left."""
+    if len(rows) <= most:
         return rows
     people = np.unique(who[rows])
-    keep = np.random.default_rng(seed).permutation(people)[: len(people) * SEARCH_ROWS // len(rows)]
+    keep = np.random.default_rng(seed).permutation(people)[: len(people) * most // len(rows)]
     return rows[np.isin(who[rows], keep)]
 
 

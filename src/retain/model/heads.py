@@ -65,7 +65,7 @@ class _BoostedTrees(BaseEstimator):
             "verbosity": -1,
             # bit-equal models from equal data, whatever the machine is doing
             "deterministic": True,
-            "force_row_wise": True,
+            "force_col_wise": True,
             "seed": self.seed,
         }
         data = lgb.Dataset(
