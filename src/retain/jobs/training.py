@@ -25,7 +25,7 @@ from retain.baselines import (
 from retain.config import Config
 from retain.errors import RetainError, SnapshotError
 from retain.features import Feature, load_own_features
-from retain.jobs.opening import Company, open_company, settle_as_of
+from retain.jobs.opening import Company, as_day, open_company, settle_as_of
 from retain.jobs.panel import matrix, with_lists
 from retain.jobs.progress import Listener, Steps, silent
 from retain.model import (
@@ -144,6 +144,7 @@ def train(
     """
     steps = Steps(progress, STEPS)
     steps("reading tables")
+    as_of = None if as_of is None else as_day(as_of)
     company = open_company(config, tables)
     with company.store.locked("train"):
         if record:
@@ -286,6 +287,7 @@ def _train(
             "snapshots": [str(folded.calendar.last_day(int(w))) for w in as_ofs],
             "test_snapshots": [str(folded.calendar.last_day(int(w))) for w in split.test],
             "rows": int(churn_rows.sum()),
+            "test_rows": int(test.sum()),
             "excluded_rows": excluded,
             "involuntary_share": _share(involuntary[labels[at] == 1]),
             "base_rate": float(y[churn_rows].mean()),
