@@ -142,3 +142,14 @@ def branch_of(
     if with_store:
         shutil.copytree(branch.store, folder / "store")
     return Branch(folder, settings, branch.model, capsys)
+
+
+@functools.cache
+def weekly(root: Path) -> Branch:
+    """The company after two weekly runs of the command line, once."""
+    folder = root / "two-weeks"
+    folder.mkdir()
+    branch = branch_of(trained(root), folder, with_store=True)
+    for day in (BEFORE, UNTIL):
+        assert main(["score", str(branch.path), "--as-of", str(day)]) == 0
+    return branch

@@ -112,7 +112,8 @@ def open_company(
     if tables.errors:
         told = "\n".join(f"  {_told(finding)}" for finding in tables.errors[:5])
         raise TableError(
-            f"{len(tables.errors)} errors in the data make the run impossible:\n{told}\n"
+            "the run is impossible with the data as they are; "
+            f"errors: {len(tables.errors)}\n{told}\n"
             "Run `retain check` for the whole report."
         )
     return Company(

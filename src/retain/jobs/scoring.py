@@ -26,7 +26,7 @@ from retain.jobs.beside import (
 )
 from retain.jobs.manifest import describe_week
 from retain.jobs.matching import same_columns, same_own_features, same_settings, same_tables
-from retain.jobs.opening import Company, open_company, settle_as_of
+from retain.jobs.opening import Company, as_day, open_company, settle_as_of
 from retain.jobs.panel import matrix, with_lists
 from retain.jobs.progress import Listener, Steps, silent
 from retain.jobs.writing import write_week
@@ -111,6 +111,7 @@ def score(
     """
     steps = Steps(progress, STEPS)
     steps("reading tables")
+    as_of = None if as_of is None else as_day(as_of)  # a slip is told before anything is read
     without = (without,) if isinstance(without, str) else tuple(without)
     company = open_company(config, tables, without)
     with company.store.locked("score"):
