@@ -136,11 +136,14 @@ def trained(root: Path) -> Branch:
 def branch_of(
     branch: Branch, folder: Path, capsys: Any = None, *, with_store: bool = False
 ) -> Branch:
-    """Copy a company's configuration, and its store when asked to, for a test to play with."""
+    """Copy a company's configuration, and its store when asked to, for a test to play with.
+
+    Folded weeks come along in any case: they are found again or folded again, and save time.
+    """
     settings = copy.deepcopy(branch.settings)
     settings["store"] = str(folder / "store")
-    if with_store:
-        shutil.copytree(branch.store, folder / "store")
+    part = "." if with_store else "weeks"
+    shutil.copytree(branch.store / part, folder / "store" / part)
     return Branch(folder, settings, branch.model, capsys)
 
 

@@ -12,8 +12,9 @@ import duckdb
 import pandas as pd
 import pytest
 import yaml
-from small_company import UNTIL, branch_of, contents, run, trained
+from small_company import UNTIL, branch_of, contents, run, trained, weekly
 
+import retain.jobs
 import retain.jobs.checking
 import retain.jobs.scoring
 from retain import cli
@@ -26,6 +27,18 @@ COMMANDS = ("init", "demo", "check", "train", "score", "report", "config")
 @pytest.fixture
 def company(tmp_path_factory, tmp_path, capsys):
     return branch_of(trained(tmp_path_factory.getbasetemp()), tmp_path, capsys)
+
+
+@pytest.fixture(scope="session")
+def two_weeks(tmp_path_factory):
+    """A company after two weekly runs, to look at."""
+    return weekly(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture
+def without_record(monkeypatch):
+    """Trainings of this test fail before anything is recorded; the record need not be made."""
+    monkeypatch.setattr("retain.jobs.training.tracking.check_reachable", lambda uri: None)
 
 
 def python(code, *words):
@@ -178,16 +191,10 @@ def test_an_empty_table_that_the_rule_needs_is_refused_and_said(company):
     refused(company, command="score")
 
 
-def test_an_empty_export_of_a_table_is_refused_until_it_is_knowingly_left_out(company):
+def test_an_empty_export_of_a_table_is_refused(company):
     company.change("surveys", lambda table: table.iloc[:0])
 
     refused(company, "surveys: .* holds no rows. Export it again", command="score")
-    ran = company.run("score", "--model", company.model, "--without", "surveys")
-
-    assert ran.code == 0, ran
-    assert "note: scored without surveys, with which the model was trained" in ran.out
-    assert "surveys" not in company.manifest()["sources"]
-    assert company.scores()["coverage"].max() == pytest.approx(0.8)
 
 
 def test_a_required_column_without_any_value_is_refused_or_said(company):
@@ -287,6 +294,7 @@ def test_a_quarantine_is_cleared_when_nothing_is_set_aside_any_more(company):
     assert not (company.store / "quarantine.parquet").exists()
 
 
+@pytest.mark.slow
 def test_an_nps_of_11_and_negative_minutes_are_set_aside_and_the_week_still_adds_up(company):
     def off(table):
         kinds = table.index[table["kind"] == "NPS"][:4]
@@ -347,7 +355,7 @@ def test_stamps_in_several_zones_are_read_to_the_instant(company):
 # ---- too little to go on ------------------------------------------------------------------------
 
 
-def test_too_little_history_says_how_much_is_needed(company):
+def test_too_little_history_says_how_much_is_needed(company, without_record):
     def recent(column):
         return lambda table: table[pd.to_datetime(table[column]) >= "2026-06-01"]
 
@@ -362,7 +370,7 @@ def test_too_little_history_says_how_much_is_needed(company):
     assert "churn.horizon_weeks" in ran.err
 
 
-def test_a_company_that_nobody_ever_left_cannot_teach_a_model(company):
+def test_a_company_that_nobody_ever_left_cannot_teach_a_model(company, without_record):
     keep = ("customers", "subscriptions", "payments")
     tables = company.settings["tables"]
     company.settings["tables"] = {name: tables[name] for name in keep}
@@ -413,7 +421,7 @@ def test_an_impossible_day_is_refused_with_one_that_works(company, monkeypatch):
 def test_init_proposes_what_check_can_read(company, tmp_path, monkeypatch):
     data = company.folder / "exports"
     data.mkdir()
-    for name in company.settings["tables"]:
+    for name in ("customers", "subscriptions", "payments", "surveys"):
         company.table(name).to_parquet(data / f"{name}.parquet")
     monkeypatch.chdir(tmp_path)
 
@@ -444,16 +452,28 @@ def test_init_never_overwrites_and_says_where_it_cannot_write(company, tmp_path)
 # ---- the screen ---------------------------------------------------------------------------------
 
 
-def test_output_to_a_file_is_quiet_on_stderr_and_as_wide_as_asked(company, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
+@pytest.mark.parametrize(("asked", "wide"), [("80", 80), ("140", 140), ("wide", 120), ("0", 120)])
+def test_output_to_a_file_is_quiet_on_stderr_and_as_wide_as_asked(
+    two_weeks, monkeypatch, capsys, asked, wide
+):
+    monkeypatch.setenv("COLUMNS", asked)
+    week = retain.jobs.Scored(
+        UNTIL,
+        two_weeks.week(),
+        two_weeks.scores(),
+        pd.read_parquet(two_weeks.week() / "drivers.parquet"),
+        pd.read_parquet(two_weeks.week() / "weekly.parquet"),
+        two_weeks.manifest(),
+    )
+    monkeypatch.setattr(retain.jobs, "score", lambda *_, **__: week, raising=False)
 
-    ran = company.run("score", "--model", company.model)
+    ran = run(capsys, "score", two_weeks.path)
 
     assert (ran.code, ran.err) == (0, "")
     lines = ran.out.splitlines()
-    assert max(len(line) for line in lines[:-1]) <= 80
-    assert "eligible" in ran.out
-    assert str(company.week()) in ran.out
+    assert wide - 4 <= max(len(line) for line in lines[:-1]) <= wide
+    assert "602 customers = 364 eligible + " in ran.out
+    assert lines[-1] == f"written to {two_weeks.week()}"
 
 
 def test_ctrl_c_is_answered_in_one_line(company, monkeypatch):
