@@ -402,6 +402,12 @@ def test_an_absent_table_is_refused_unless_it_is_named(company):
     assert spoken["value"].isna().all()
 
 
+def test_the_table_that_tells_who_can_leave_cannot_be_left_out(company):
+    words = ("--model", company.model, "--without", "subscriptions")
+
+    refused(company, "churn.kind contract needs this table", code=2, words=words)
+
+
 def test_a_lost_column_is_refused_by_name(company):
     del company.settings["tables"]["usage"]["columns"]["duration_s"]
 

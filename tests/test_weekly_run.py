@@ -33,7 +33,7 @@ KILL = """if True:
     armed = [calls]
     def deadly(*given, **named):
         watched = [str(one) for one in given]
-        if name in ("replace", "rmtree") and not any("/scores/" in one for one in watched):
+        if name in ("replace", "rmtree") and not any(f"/{words[0]}s/" in one for one in watched):
             return real(*given, **named)
         if armed[0] == 0:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -100,6 +100,22 @@ def test_a_run_killed_when(moment, scored):
 
     assert ran.code == 0, ran
     assert contents(scored.store / "scores") == before
+
+
+@pytest.mark.slow
+def test_a_training_killed_while_it_saves_leaves_the_model_it_found(scored):
+    before = contents(scored.store / "models")
+    scored.settings["models"] = str(scored.store / "trains")  # what the killer watches
+    (scored.store / "models").rename(scored.store / "trains")
+
+    words = ("train", scored.path, "--seed", "1")
+    dead = start("pathlib.Path.replace", 1, *words, code=KILL)
+    _, said = dead.communicate(timeout=300)
+
+    assert dead.returncode == -signal.SIGKILL, said
+    assert not (scored.store / "trains" / "demo-churn").exists()
+    assert scored.run("report").code == 0  # whichever run is next
+    assert contents(scored.store / "trains") == before
 
 
 @pytest.mark.slow

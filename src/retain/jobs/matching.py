@@ -6,12 +6,13 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from retain.errors import ModelMismatchError, some
+from retain.errors import ConfigError, ModelMismatchError, some
 from retain.jobs.opening import Company
 from retain.model import Bundle
 
 __all__ = ["same_columns", "same_own_features", "same_settings", "same_tables"]
 
+NEEDED = {"contract": "subscriptions", "event": "departures"}  # to tell who can leave
 TRAINING_ONLY = ("snapshots", "features_sha256")  # the latter is told by `same_own_features`
 
 
@@ -45,8 +46,16 @@ def same_tables(bundle: Bundle, company: Company, without: tuple[str, ...]) -> N
     ------
     ModelMismatchError
         Unless the absent table is listed in `without`.
+    ConfigError
+        When the table that says who can leave is listed there.
     """
     here = company.tables.columns
+    needed = NEEDED.get(company.churn.kind)
+    if needed in without:
+        raise ConfigError(
+            f"--without {needed}: churn.kind {company.churn.kind} needs this table to tell who can "
+            "leave; without it nobody can be scored. Bring it back."
+        )
     absent = [name for name in bundle.tables if name not in here and name not in without]
     if absent:
         raise ModelMismatchError(

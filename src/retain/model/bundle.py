@@ -98,12 +98,13 @@ def save_bundle(bundle: Bundle, folder: Path) -> str:
     """Write a bundle aside and move it into place; return its version, a hash of its content."""
     files = bundle.files()
     version = bundle_version(files)
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    # called as the store's own, which clears what a killed run left and puts back what it moved
+    aside = folder.with_name(f".partial-{folder.name}-{os.getpid()}")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     for name, text in files.items():
         (aside / name).write_text(text, encoding="utf-8", newline="\n")
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    old = folder.with_name(f".partial-old-{folder.name}-{os.getpid()}")
     if folder.exists():
         folder.replace(old)
     aside.replace(folder)
