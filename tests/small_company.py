@@ -10,6 +10,7 @@ import copy
 import datetime as dt
 import functools
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import Any
 
 import pandas as pd
 import yaml
+from filelock import FileLock
 
 from retain.cli import main
 
@@ -115,10 +117,31 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @functools.cache
 def trained(root: Path) -> Branch:
-    """Make the company and train it through the command line, once."""
+    """Make the company and train it through the command line, once for all workers."""
+    return _once(root, "small-company", _train)
+
+
+@functools.cache
+def weekly(root: Path) -> Branch:
+    """The company after two weekly runs of the command line, once for all workers."""
+    return _once(root, "two-weeks", lambda folder: _score_two_weeks(root, folder))
+
+
+def _once(root: Path, name: str, make: Callable[[Path], Branch]) -> Branch:
+    shared = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    kept = shared / f"{name}.json"
+    with FileLock(shared / f"{name}.lock"):
+        if not kept.exists():
+            (shared / name).mkdir()
+            made = make(shared / name)
+            kept.write_text(json.dumps([made.settings, str(made.model)], default=str))
+    settings, model = json.loads(kept.read_text())
+    return Branch(shared / name, settings, Path(model))
+
+
+def _train(folder: Path) -> Branch:
     from retain.demo import make_company
 
-    folder = root / "small-company"
     company = make_company(CUSTOMERS, weeks=WEEKS, seed=SEED, until=UNTIL)
     company.tables["usage"] = company.tables["usage"].iloc[::6]  # enough to learn from, and quick
     for name in ("treatments", "costs"):  # no feature comes from these
@@ -130,6 +153,13 @@ def trained(root: Path) -> Branch:
         mapping["source"] = str(folder / mapping["source"])
     branch = Branch(folder, settings, folder / "store" / "models" / "demo-churn")
     assert main(["train", str(branch.path)]) == 0
+    return branch
+
+
+def _score_two_weeks(root: Path, folder: Path) -> Branch:
+    branch = branch_of(trained(root), folder, with_store=True)
+    for day in (BEFORE, UNTIL):
+        assert main(["score", str(branch.path), "--as-of", str(day)]) == 0
     return branch
 
 
@@ -145,14 +175,3 @@ def branch_of(
     part = "." if with_store else "weeks"
     shutil.copytree(branch.store / part, folder / "store" / part)
     return Branch(folder, settings, branch.model, capsys)
-
-
-@functools.cache
-def weekly(root: Path) -> Branch:
-    """The company after two weekly runs of the command line, once."""
-    folder = root / "two-weeks"
-    folder.mkdir()
-    branch = branch_of(trained(root), folder, with_store=True)
-    for day in (BEFORE, UNTIL):
-        assert main(["score", str(branch.path), "--as-of", str(day)]) == 0
-    return branch

@@ -17,6 +17,8 @@ __all__ = ["Demonstrated", "demo"]
 SCORED_WEEKS = 4
 LEAST_CUSTOMERS = 500
 MARK = ".retain-demo"
+# what MLflow keeps open while this process lives, and its pages still show: not deleted
+EXPERIMENTS = ("mlflow", "mlartifacts")
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,10 @@ def demo(
             f"demo: {folder} {what} and was not made by an earlier demo. Name a new folder with "
             "--out."
         )
-    for name in ("store", "data"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+    made = [folder / "data", *(folder / "store").glob("*")]
+    for path in made:
+        if not path.name.startswith(EXPERIMENTS):
+            shutil.rmtree(path, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARK).write_text("made by `retain demo`; safe to delete\n", encoding="utf-8")
     progress("simulating a company", 0.0)
