@@ -1,0 +1,450 @@
+"""How calculators read tables: one door for frames and relations, one pass that counts everything.
+
+A calculator judges each row in SQL (used, or left out and why); the counting is done here, for the
+whole and for every segment at once. Rows stay in the engine; one line per segment comes back.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from retain.errors import TableError, some
+from retain.metrics.result import Ids, Metric
+
+__all__ = ["NO_SEGMENT", "By", "Rows", "Source", "Tally", "columns_of", "counted", "quoted", "word"]
+
+Source = Any  # a DuckDB relation, a pandas DataFrame or an Arrow table, under our column names
+By = str | Sequence[str] | None  # columns to cut by, each on its own
+NO_SEGMENT = "(none)"  # where the rows belong that have no segment
+
+TEXT, INSTANT, NUMBER, FLAG, MONEY = "VARCHAR", "TIMESTAMP", "DOUBLE", "BOOLEAN", "DECIMAL(18, 6)"
+
+# table: the columns that it must have; a column that may be missing is read as nulls
+REQUIRED = {
+    "customers": ("customer_id",),
+    "departures": ("customer_id", "left_at"),
+    "subscriptions": ("customer_id", "started_at", "ended_at", "mrr"),
+    "payments": ("customer_id", "paid_at", "amount"),
+    "usage": ("customer_id", "occurred_at"),
+    "interactions": ("customer_id", "interaction_id", "opened_at"),
+    "surveys": ("customer_id", "kind", "score"),
+    "referrals": ("referrer_id", "referred_at"),
+    "costs": ("kind", "amount"),
+    "treatments": ("customer_id", "at", "action"),
+}
+TYPES = {
+    "customers": {
+        TEXT: "customer_id segment plan region industry owner",
+        INSTANT: "signed_up_at",
+        NUMBER: "seats",
+        MONEY: "acquisition_cost",
+    },
+    "departures": {
+        TEXT: "customer_id reason",
+        INSTANT: "left_at returned_at recorded_at",
+        FLAG: "is_voluntary",
+    },
+    "subscriptions": {
+        TEXT: "customer_id subscription_id plan billing_period end_reason",
+        INSTANT: "started_at ended_at renews_at cancelled_at recorded_at",
+        MONEY: "mrr",
+        FLAG: "is_trial",
+    },
+    "payments": {
+        TEXT: "customer_id payment_id status currency",
+        INSTANT: "paid_at recorded_at",
+        MONEY: "amount cost",
+    },
+    "usage": {
+        TEXT: "customer_id event_id feature user_id",
+        INSTANT: "occurred_at recorded_at",
+        NUMBER: "quantity duration_s",
+    },
+    "interactions": {
+        TEXT: "customer_id interaction_id channel topic case_id follows_id owner",
+        INSTANT: "opened_at first_response_at resolved_at closed_at recorded_at",
+        NUMBER: "reopen_count transfer_count handle_minutes",
+        FLAG: "sla_met",
+    },
+    "surveys": {
+        TEXT: "customer_id kind comment interaction_id",
+        INSTANT: "sent_at answered_at recorded_at",
+        NUMBER: "score",
+    },
+    "referrals": {
+        TEXT: "referrer_id referred_id evidence",
+        INSTANT: "referred_at recorded_at",
+        MONEY: "value",
+    },
+    "costs": {
+        TEXT: "customer_id kind period",
+        INSTANT: "date recorded_at",
+        MONEY: "amount",
+        FLAG: "already_in_cogs",
+    },
+    "treatments": {
+        TEXT: "customer_id action owner outcome",
+        INSTANT: "at recorded_at",
+        FLAG: "is_holdout",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What one pass counted, for the whole or one segment.
+
+    Parameters
+    ----------
+    by
+        ``{}`` for the whole, else column and segment.
+    rows_in, used, excluded
+        Rows, those used, the others by reason.
+    sums
+        The aggregates asked for, over the rows used; None over no rows unless it is a count.
+    ids
+        Reads the ids behind it when called.
+    """
+
+    by: Mapping[str, str]
+    rows_in: int
+    used: int
+    excluded: Mapping[str, int]
+    sums: Mapping[str, Any]
+    ids: Callable[[], Ids]
+
+    def __getitem__(self, aggregate: str) -> Any:
+        return self.sums[aggregate]
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """What a `Metric` takes over as it is."""
+        names = ("by", "rows_in", "used", "excluded", "ids")
+        return {name: getattr(self, name) for name in names}
+
+
+class Rows:
+    """Tables opened for calculators: each can be selected from by its name.
+
+    Columns that we know have our types and are there even when the source lacks them (as nulls);
+    other columns come as they are.
+
+    Parameters
+    ----------
+    **tables
+        Name of a table to its source; None for a table that is not there.
+
+    Raises
+    ------
+    TableError
+        When a table lacks a column that it must have, mixes types in one, or holds instants with
+        a time zone.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> answers = pd.DataFrame({"customer_id": [7, 8], "kind": "nps", "score": [9, 3]})
+    >>> Rows(surveys=answers).fetch("SELECT customer_id, score, comment FROM surveys ORDER BY 1")
+    [('7', 9.0, None), ('8', 3.0, None)]
+    """
+
+    def __init__(self, **tables: Source | None) -> None:
+        self._sources = {
+            name: _readable(name, one) for name, one in tables.items() if one is not None
+        }
+        relations = [
+            one for one in self._sources.values() if isinstance(one, duckdb.DuckDBPyRelation)
+        ]
+        # rows can be joined only where they live: in the connection of a relation, if there is one
+        self._anchor = relations[0] if relations else duckdb.connect().sql("SELECT 1 AS one")
+        self._own: dict[str, dict[str, str]] = {}
+        self._views: dict[str, str] = {}
+        for name in self._sources:
+            described = self._run(f"FROM {_python_name(name)}")
+            self._own[name] = dict(zip(described.columns, map(str, described.types), strict=True))
+            self._views[name] = _typed(name, self._own[name])
+
+    def has(self, table: str, *columns: str) -> bool:
+        """Tell whether a table is there and came with these columns."""
+        return table in self._own and set(columns) <= set(self._own[table])
+
+    def require(self, table: str, *columns: str) -> None:
+        """Insist on columns that only some calculators need.
+
+        Raises
+        ------
+        TableError
+            When one is missing.
+        """
+        _check(table, tuple(columns), self._own.get(table, {}))
+
+    def sql(self, select: str) -> duckdb.DuckDBPyRelation:
+        """Write a query over the tables by name; nothing runs before it is fetched."""
+        views = ", ".join(
+            f"{name} AS NOT MATERIALIZED ({view})" for name, view in self._views.items()
+        )
+        return self._run(f"WITH {views} SELECT * FROM ({select})")
+
+    def fetch(self, select: str) -> list[tuple[Any, ...]]:
+        """Run a query over the tables by name, for few lines."""
+        try:
+            return self.sql(select).fetchall()
+        except duckdb.ConversionException as problem:
+            first = str(problem).split("\n")[0]
+            raise TableError(
+                f"{some(self._sources)}: a column does not hold what its name says: {first}. "
+                "Read the file with `retain check`, which sets such rows aside"
+            ) from None
+
+    def tally(self, judged: str, by: By = None, /, **aggregates: str) -> list[Tally]:
+        """Count judged rows in one pass: the whole first, then every segment.
+
+        Parameters
+        ----------
+        judged
+            A SELECT that gives one line per row that the question is about, with `id`,
+            `excluded_because` (null where the row is used), optionally `is_numerator` and `part`
+            for the ids, `customer_id` (or the column itself) when it is cut by a column, and
+            whatever the aggregates need.
+        by
+            Columns to cut by, each on its own: of the judged rows, else of `customers`.
+        **aggregates
+            Name to one call of an aggregate function, over the rows used.
+
+        Returns
+        -------
+        list of Tally
+            The whole, then the segments of each column in alphabetical order.
+
+        Raises
+        ------
+        TableError
+            When there is no such column to cut by, or a customer is in two segments.
+        """
+        columns = columns_of(by)
+        rows = self._with_segments(judged, columns)
+        cuts = [f"by_{at}" for at in range(len(columns))]
+        used = " FILTER (WHERE excluded_because IS NULL)"
+        wanted = ["count(*)", "histogram(excluded_because)"] + [
+            call + used for call in aggregates.values()
+        ]
+        sets = ", ".join(["()", *(f"({cut})" for cut in cuts)])
+        grouped = f" GROUP BY GROUPING SETS ({sets})" if cuts else ""
+        lines = self.fetch(f"SELECT {', '.join([*cuts, *wanted])} FROM ({rows}){grouped}")
+        tallies = []
+        for line in lines:
+            found = {
+                column: label
+                for column, label in zip(columns, line, strict=False)
+                if label is not None
+            }
+            rows_in, reasons, *sums = line[len(cuts) :]
+            excluded = dict(sorted((reasons or {}).items()))
+            tallies.append(
+                Tally(
+                    found,
+                    rows_in,
+                    rows_in - sum(excluded.values()),
+                    excluded,
+                    dict(zip(aggregates, sums, strict=True)),
+                    self._reader(rows, columns, found),
+                )
+            )
+        return sorted(tallies, key=lambda one: [(columns.index(k), v) for k, v in one.by.items()])
+
+    def measure(
+        self, make: Callable[[Tally], Metric], judged: str, by: By = None, /, **aggregates: str
+    ) -> Metric:
+        """Make the metric of the whole with its segments attached, from one `tally`."""
+        whole, *segments = map(make, self.tally(judged, by, **aggregates))
+        return whole.divided_into(segments)
+
+    def _run(self, select: str) -> duckdb.DuckDBPyRelation:
+        # the engine finds Python objects by the names in the frame that calls it: this one's
+        names = {_python_name(name): one for name, one in self._sources.items()}
+        names |= {"anchor": self._anchor, "select": select}
+        return eval("anchor.query('retain_anchor', select)", {}, names)
+
+    def _with_segments(self, judged: str, columns: tuple[str, ...]) -> str:
+        """Add ``by_0``, ``by_1``, ... to judged rows."""
+        if not columns:
+            return judged
+        own = self.sql(judged).columns
+        cuts, joined = [], []
+        for at, column in enumerate(columns):
+            is_own = column in own
+            if not is_own and not self.has("customers", column):
+                known = [*own, *self._own.get("customers", {})]
+                near = difflib.get_close_matches(column, known, 1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise TableError(
+                    f"cannot cut by {column!r}: neither these rows nor `customers` have such a "
+                    f"column{hint} Customers have: {some(self._own.get('customers', {}), 20)}"
+                )
+            cuts.append(
+                f"coalesce({_label(column, 'j' if is_own else 'c')}, '{NO_SEGMENT}') AS by_{at}"
+            )
+            if not is_own:
+                joined.append(column)
+        if not joined:
+            return f"SELECT j.*, {', '.join(cuts)} FROM ({judged}) AS j"
+        self._check_segments(joined)
+        found = ", ".join(f"min({_label(name)}) AS {quoted(name)}" for name in joined)
+        customers = f"SELECT customer_id, {found} FROM customers GROUP BY customer_id"
+        return (
+            f"SELECT j.*, {', '.join(cuts)} FROM ({judged}) AS j "
+            f"LEFT JOIN ({customers}) AS c USING (customer_id)"
+        )
+
+    def _check_segments(self, columns: list[str]) -> None:
+        """Refuse a customer who is in two segments: the segments would not add up."""
+        for column in columns:
+            several = self.fetch(
+                f"SELECT customer_id FROM customers GROUP BY customer_id HAVING "
+                f"count(DISTINCT coalesce({_label(column)}, '{NO_SEGMENT}')) > 1 ORDER BY 1 LIMIT 6"
+            )
+            if several:
+                raise TableError(
+                    f"customers: {some(one for (one,) in several)} have more than one {column}; "
+                    "give one row per customer"
+                )
+
+    def _reader(
+        self, rows: str, columns: tuple[str, ...], found: Mapping[str, str]
+    ) -> Callable[[], Ids]:
+        """Make what reads the ids of one segment."""
+
+        def read() -> Ids:
+            there = self.sql(rows).columns
+            part = "part" if "part" in there else "NULL"
+            above = "is_numerator" if "is_numerator" in there else "false"
+            where = " AND ".join(
+                f"by_{columns.index(column)} = {word(label)}" for column, label in found.items()
+            )
+            lines = self.fetch(
+                f"SELECT id, excluded_because, {part}, {above} FROM ({rows}) "
+                f"WHERE {where or 'true'} ORDER BY id NULLS LAST"
+            )
+            excluded: dict[str, list[str]] = {}
+            parts: dict[str, list[str]] = {}
+            for one, reason, of, _ in lines:
+                if reason is not None:
+                    excluded.setdefault(reason, []).append(one)
+                elif of is not None:
+                    parts.setdefault(of, []).append(one)
+            return Ids(
+                tuple(one for one, reason, _, is_above in lines if reason is None and is_above),
+                tuple(one for one, reason, _, _ in lines if reason is None),
+                {name: tuple(ids) for name, ids in sorted(excluded.items())},
+                {name: tuple(ids) for name, ids in sorted(parts.items())},
+            )
+
+        return read
+
+
+def columns_of(by: By) -> tuple[str, ...]:
+    """List the columns to cut by.
+
+    Examples
+    --------
+    >>> columns_of(None), columns_of("plan"), columns_of(["plan", "owner"])
+    ((), ('plan',), ('plan', 'owner'))
+    """
+    return () if by is None else (by,) if isinstance(by, str) else tuple(dict.fromkeys(by))
+
+
+def counted(condition: str) -> str:
+    """Write the aggregate that counts the rows where a condition holds: 0 over no rows.
+
+    Examples
+    --------
+    >>> counted("score >= 9")
+    'count(CASE WHEN score >= 9 THEN 1 END)'
+    """
+    return f"count(CASE WHEN {condition} THEN 1 END)"
+
+
+def quoted(name: str) -> str:
+    """Write a name of a column for SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def word(text: str) -> str:
+    """Write a text for SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _label(column: str, of: str = "") -> str:
+    """Write a segment as text: null when there is none."""
+    place = f"{of}.{quoted(column)}" if of else quoted(column)
+    return f"nullif(trim(CAST({place} AS VARCHAR)), '')"
+
+
+def _readable(table: str, source: Source) -> Source:
+    """Give a frame as an Arrow table: read faithfully whatever its index, strides and types."""
+    import pandas as pd
+    import pyarrow as pa
+
+    if not isinstance(source, pd.DataFrame):
+        return source
+    _refuse_zones(table, list(source.select_dtypes("datetimetz").columns))
+    try:
+        return pa.Table.from_pandas(source, preserve_index=False)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as problem:
+        raise TableError(
+            f"{table}: a column mixes kinds of values: {problem.args[0]}. Make it one type"
+        ) from None
+
+
+def _python_name(table: str) -> str:
+    return f"retain_source_{table}"
+
+
+def _check(table: str, wanted: tuple[str, ...], found: Mapping[str, str]) -> None:
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise TableError(
+            f"{table}: column {some(missing)} is missing; found {some(found, 20)}. Rename or map "
+            "the column that holds it"
+        )
+
+
+def _refuse_zones(table: str, zoned: list[str]) -> None:
+    if zoned:
+        raise TableError(
+            f"{table}: {some(zoned)} carries a time zone; instants should be local and naive. "
+            "Convert them to the company's zone and drop the zone"
+        )
+
+
+def _typed(table: str, found: dict[str, str]) -> str:
+    """Write the SELECT that gives a source our types, and nulls for what it lacks."""
+    if table not in REQUIRED:
+        return f"FROM {_python_name(table)}"  # not one of ours: as it is
+    _check(table, REQUIRED[table], found)
+    types = {name: kind for kind, names in TYPES[table].items() for name in names.split()}
+    zoned = [name for name in types if found.get(name) == "TIMESTAMP WITH TIME ZONE"]
+    _refuse_zones(table, zoned)
+    lines = [_cast(name, kind, found.get(name)) for name, kind in types.items()]
+    lines += [quoted(name) for name in found if name not in types]
+    return f"SELECT {', '.join(lines)} FROM {_python_name(table)}"
+
+
+def _cast(name: str, kind: str, found: str | None) -> str:
+    column = quoted(name)
+    if found == kind and kind != NUMBER:
+        return column
+    if found is None:
+        value = f"CAST(NULL AS {kind})"
+    elif kind == TEXT and found in ("DOUBLE", "FLOAT"):
+        value = f"CAST(CAST({column} AS BIGINT) AS {TEXT})"  # an id is "13085", never "13085.0"
+    elif kind == NUMBER:
+        value = f"nullif(CAST({column} AS DOUBLE), CAST('nan' AS DOUBLE))"
+    else:
+        value = f"CAST({column} AS {kind})"
+    return f"{value} AS {column}"
