@@ -19,6 +19,7 @@ from scipy.stats import spearmanr
 from retain import score, train
 from retain.demo import make_company
 from retain.evaluate import calibration_error
+from retain.model.calibration import expit, logit
 
 THEMES = ("usage", "effort", "survey", "commercial", "profile")
 CUSTOMERS = 10_000
@@ -71,16 +72,18 @@ def _reasons(drivers: pd.DataFrame, shown: pd.DataFrame, true: pd.DataFrame) -> 
     main = true.loc[tenth, "main_theme"]
     found = [theme in first_two.get(who, ()) for who, theme in main.items()]
     fixed = max(main.isin(pair).mean() for pair in itertools.combinations(THEMES, 2))
-    told = churn.groupby(["customer_id", "theme"])["contribution"].sum().unstack(fill_value=0.0)
-    told = told.reindex(shown.index).fillna(0.0)
+    # in the unit that is shown: the truth comes in log-odds, the page in points of probability
+    chance = true["churn_probability"]
+    points = {theme: chance - expit(logit(chance) - true[theme]) for theme in THEMES}
     return {
         "main_theme_in_first_two": float(np.mean(found)),
         "one_fixed_list": float(fixed),
         "without_a_reason": float(np.mean([who not in first_two for who in tenth])),
         **{
-            f"rank_correlation_{theme}": float(spearmanr(told[theme], true[theme]).statistic)
+            f"rank_correlation_{theme}": float(
+                spearmanr(shown[f"theme_{theme}"], points[theme]).statistic
+            )
             for theme in THEMES
-            if theme in told
         },
     }
 

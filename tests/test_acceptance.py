@@ -54,6 +54,21 @@ def test_ravenstack_carries_no_signal_and_none_is_found(tmp_path):
     assert one_of_each <= signals
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [101, 102, 103])  # never used while building: see the README
+def test_a_company_never_seen_in_development_gets_most_of_what_its_truth_allows(seed):
+    figures = judged_companies.judge(seed)
+
+    assert 0.78 <= figures["oracle_auc"] <= 0.88
+    assert figures["share_of_oracle"] >= 0.80
+    assert figures["calibration_error"] <= 0.02
+    methods = figures["out_of_time_auc"]
+    assert methods["retain"] > max(methods["recency rule"], methods["logistic regression"])
+    assert figures["main_theme_in_first_two"] >= 0.75 > figures["one_fixed_list"]
+    for theme in ("usage", "effort", "commercial"):
+        assert figures[f"rank_correlation_{theme}"] >= 0.5
+
+
 def test_the_expected_auc_of_a_coin_is_a_half():
     rng = np.random.default_rng(0)
     truth = rng.uniform(0.01, 0.5, 4000)

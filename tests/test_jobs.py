@@ -131,6 +131,9 @@ def test_drivers_and_the_base_add_up_to_no_more_than_the_page_shows(two_weeks):
     first = churn[(churn["rank"] == 1) & (churn["contribution"] > 0)].set_index("customer_id")
     shown = scores.set_index("customer_id").loc[first.index, "driver_1"]
     assert (shown == first["sentence"]).all()
+    live = scores[scores["eligible"]]
+    themes = live.filter(like="theme_").sum(axis=1) + two_weeks.manifest()["base_probability"]
+    np.testing.assert_allclose(themes, live["churn_probability"], rtol=0, atol=1e-9)
 
 
 def test_coverage_and_freshness_are_those_of_the_tables(two_weeks, opened):

@@ -9,6 +9,7 @@ from retain.explain.shapley import (
     signal_contributions,
     stability_of,
     summary_figure,
+    theme_totals,
 )
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "signal_contributions",
     "stability_of",
     "summary_figure",
+    "theme_totals",
 ]

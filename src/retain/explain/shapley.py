@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retain.features import Column
+from retain.features import THEMES, Column
 from retain.model.calibration import expit
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "signal_contributions",
     "stability_of",
     "summary_figure",
+    "theme_totals",
 ]
 
 Floats = NDArray[np.float64]
@@ -115,6 +116,25 @@ def additive_in_probability(
     points = slope * signals.raw * steepness[:, None]
     _check(p0 + points.sum(axis=1), probability, 1.0, "churn probability")
     return float(p0), points
+
+
+def theme_totals(signals: Signals, points: Any) -> dict[str, Floats]:
+    """Add up the signals of each theme: base + themes = the number shown.
+
+    Parameters
+    ----------
+    signals
+        What the columns of `points` are.
+    points
+        Contributions of shape (rows, signals), in probability or currency.
+
+    Returns
+    -------
+    dict
+        Per theme an array of shape (rows,), zero where the model uses nothing of it.
+    """
+    of = np.array(signals.themes)
+    return {theme: np.asarray(points)[:, of == theme].sum(axis=1) for theme in THEMES}
 
 
 def additive_in_currency(signals: Signals, factor: float, value: Any) -> tuple[float, Floats]:

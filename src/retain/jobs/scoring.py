@@ -181,7 +181,7 @@ def _score(
     B = encoder.transform(before)
 
     steps("explaining")
-    drivers = _churn_drivers(
+    drivers, themes = _churn_drivers(
         bundle,
         M[eligible],
         B[eligible],
@@ -205,6 +205,9 @@ def _score(
     ):
         scores[name] = np.where(eligible, values, np.nan)
     scores["risk_band"] = _bands(company, chance, scores["percentile"].to_numpy(), eligible)
+    for theme, points in themes.items():
+        scores[f"theme_{theme}"] = np.nan
+        scores.loc[eligible, f"theme_{theme}"] = points
     _changes(scores, bundle, shown_before, chance, B, encoder.transform(before_known), eligible)
     if bundle.clv is not None:
         value = bundle.clv.predict(M)
@@ -337,7 +340,7 @@ def _churn_drivers(
     chance: Any,
     currency: str,
     groups: Any,
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     calibrator = bundle.churn.calibrator
     head = bundle.churn.head
     signals = explain.signal_contributions(head.contributions(M), columns)
@@ -350,7 +353,7 @@ def _churn_drivers(
         explain.signal_contributions(refit.contributions(M), columns)
         for refit in bundle.churn.refits
     ]
-    return explain.driver_table(
+    drivers = explain.driver_table(
         "churn",
         signals,
         points,
@@ -363,6 +366,7 @@ def _churn_drivers(
         ids,
         currency,
     )
+    return drivers, explain.theme_totals(signals, points)
 
 
 def _clv_drivers(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from retain.features import THEMES
 from retain.jobs.store import Store
 from retain.report import write_report
 
@@ -38,6 +39,7 @@ SCORE_COLUMNS = (
     *(f"driver_{rank}" for rank in range(1, 6)),
     "protective_1",
     "protective_2",
+    *(f"theme_{theme}" for theme in THEMES),
     "coverage",
     "freshness_days",
     "health_score",
