@@ -82,7 +82,23 @@ def off_the_scale(kind: str, scores: list[float]) -> pd.DataFrame:
 
 OTHER_QUESTION = {"surveys": off_the_scale("another question", [1, 5, 10, 1e6])}
 
+RATED = [5, 4, 4, 3, 2, 5, 1, 5, 4, float("nan"), 3, 5]
+FELT = [7, 6, 5, 4, 2, 7, 1, 6, 5, float("nan"), 3, 7]
+
 OPINION_EXAMPLES = {
+    "csat": Example(
+        {"surveys": answers("csat", RATED), "customers": CUSTOMERS},
+        refused={"surveys": off_the_scale("csat", [0, 6, 4.5, 1e6])},
+        refused_because="off the scale",
+        foreign=OTHER_QUESTION,
+    ),
+    "ces": Example(
+        {"surveys": answers("ces", FELT), "customers": CUSTOMERS},
+        {"scale_version": "2.0", "direction": "high is easy"},
+        refused={"surveys": off_the_scale("ces", [0, 8, 4.5, 1e6])},
+        refused_because="off the scale",
+        foreign=OTHER_QUESTION,
+    ),
     "nps": Example(
         {
             "surveys": answers("nps", [10, 9, 8, 7, 6, 0, 10, 9, 9, 3, float("nan"), 10]),

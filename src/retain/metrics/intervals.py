@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from math import sqrt
 from statistics import NormalDist
 
@@ -45,7 +46,7 @@ def share_interval(k: int, n: int, level: float = 0.95) -> tuple[float, float] |
 
 
 def net_interval(
-    plus: int, minus: int, n: int, level: float = 0.95
+    plus: Fraction | int, minus: Fraction | int, n: Fraction | int, level: float = 0.95
 ) -> tuple[float, float, str] | None:
     """Interval of the share of `plus` minus the share of `minus`, in [-1, 1]; None without trials.
 
@@ -77,7 +78,7 @@ def net_interval(
         return None
     is_small = n < 30 or plus == 0 or minus == 0
     total = n + (3 if is_small else 0)
-    p, d = ((count + (0.75 if is_small else 0)) / total for count in (plus, minus))
+    p, d = (float((count + (Fraction(3, 4) if is_small else 0)) / total) for count in (plus, minus))
     half = z * sqrt((p + d - (p - d) ** 2) / total)
     return max(p - d - half, -1.0), min(p - d + half, 1.0), "adjusted" if is_small else "normal"
 
@@ -85,16 +86,18 @@ def net_interval(
 def mean_interval(
     mean: float, variance: float | None, n: int, level: float = 0.95
 ) -> tuple[float, float] | None:
-    """Interval of a mean from the sample variance; None below two trials.
+    """Student's interval of a mean from the sample variance; None below two trials.
 
     Examples
     --------
     >>> low, high = mean_interval(4.0, 1.0, 100)
     >>> round(low, 3), round(high, 3)
-    (3.804, 4.196)
+    (3.802, 4.198)
     """
-    z = z_of(level)
+    z_of(level)
     if n < 2 or variance is None:
         return None
-    half = z * sqrt(variance / n)
+    from scipy.special import stdtrit
+
+    half = float(stdtrit(n - 1, (1 + level) / 2)) * sqrt(variance / n)
     return mean - half, mean + half

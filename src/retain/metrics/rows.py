@@ -7,6 +7,7 @@ whole and for every segment at once. Rows stay in the engine; one line per segme
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -72,7 +73,7 @@ TYPES = {
         FLAG: "sla_met",
     },
     "surveys": {
-        TEXT: "customer_id kind comment interaction_id",
+        TEXT: "customer_id kind comment interaction_id scale",
         INSTANT: "sent_at answered_at recorded_at",
         NUMBER: "score",
     },
@@ -157,15 +158,15 @@ class Rows:
         self._sources = {
             name: _readable(name, one) for name, one in tables.items() if one is not None
         }
-        relations = [
-            one for one in self._sources.values() if isinstance(one, duckdb.DuckDBPyRelation)
-        ]
+        relations = [one for one in self._sources.values() if _is_relation(one)]
         # rows can be joined only where they live: in the connection of a relation, if there is one
-        self._anchor = relations[0] if relations else duckdb.connect().sql("SELECT 1 AS one")
+        self._anchor = relations[0] if relations else None
+        self._engine = None if relations else _engine().cursor()
         self._own: dict[str, dict[str, str]] = {}
         self._views: dict[str, str] = {}
         for name in self._sources:
-            described = self._run(f"FROM {_python_name(name)}")
+            one = self._sources[name]
+            described = one if _is_relation(one) else self._run(f"FROM {_python_name(name)}")
             self._own[name] = dict(zip(described.columns, map(str, described.types), strict=True))
             self._views[name] = _typed(name, self._own[name])
 
@@ -267,7 +268,9 @@ class Rows:
     def _run(self, select: str) -> duckdb.DuckDBPyRelation:
         # the engine finds Python objects by the names in the frame that calls it: this one's
         names = {_python_name(name): one for name, one in self._sources.items()}
-        names |= {"anchor": self._anchor, "select": select}
+        names |= {"anchor": self._anchor, "engine": self._engine, "select": select}
+        if self._anchor is None:
+            return eval("engine.sql(select)", {}, names)
         return eval("anchor.query('retain_anchor', select)", {}, names)
 
     def _with_segments(self, judged: str, columns: tuple[str, ...]) -> str:
@@ -383,6 +386,16 @@ def _label(column: str, of: str = "") -> str:
     """Write a segment as text: null when there is none."""
     place = f"{of}.{quoted(column)}" if of else quoted(column)
     return f"nullif(trim(CAST({place} AS VARCHAR)), '')"
+
+
+@functools.cache
+def _engine() -> duckdb.DuckDBPyConnection:
+    """Open an engine for frames, once: nothing is ever stored in it, and opening takes 20 ms."""
+    return duckdb.connect()
+
+
+def _is_relation(source: Source) -> bool:
+    return isinstance(source, duckdb.DuckDBPyRelation)
 
 
 def _readable(table: str, source: Source) -> Source:
