@@ -21,6 +21,7 @@ from test_house import FLOOR, MACHINE
 from retain import cli, load_config
 from retain.config import Config
 from retain.features import FEATURES, Feature
+from retain.metrics import METRICS
 from retain.tables import SPECS
 
 ROOT = Path(__file__).parents[1]
@@ -105,6 +106,22 @@ def label(one: Feature) -> str:
     return one.label.format(item=place, ITEM=place) if one.over else one.label
 
 
+def metrics_part() -> str:
+    """Every metric: theme, name, what a reader sees, unit, tables, definitions."""
+    lines = [
+        (
+            one.theme,
+            f"`{one.name}`",
+            _escaped(one.label),
+            one.unit,
+            coded(one.needs),
+            coded(one.variants),
+        )
+        for one in METRICS
+    ]
+    return rows("theme|metric|what is read|unit|tables|definitions, the first unless asked", lines)
+
+
 def rooms_part() -> str:
     """The rooms, from the highest floor down, in their own words."""
     here = {path.stem for path in (ROOT / "src" / "retain").iterdir()}
@@ -124,6 +141,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "tables": tables_part,
     "columns": columns_part,
     "features": features_part,
+    "metrics": metrics_part,
     "rooms": rooms_part,
 }
 
@@ -215,6 +233,13 @@ def test_every_feature_has_one_line_in_the_catalogue():
     assert not any("{" in line for line in shown)
 
 
+def test_every_metric_has_one_line_in_the_catalogue():
+    shown = [line for line in metrics_part().splitlines()[2:] if line]
+
+    assert len(METRICS) == len(shown) == len(set(shown))
+    assert all(f"`{one.name}`" in line for one, line in zip(METRICS, shown, strict=True))
+
+
 def test_the_set_up_is_two_commands_of_one_line(readme):
     for name, word in (("demo", "retain demo"), ("tests", "pytest")):
         command = marked(readme, name)
@@ -255,7 +280,8 @@ def test_the_whole_configuration_loads_and_maps_columns_of_ours(readme, tmp_path
     assert config.fingerprint()
     assert config.features == tmp_path / OWN_FEATURES.name
     given = config.model_fields_set
-    assert {"tables", "churn", "clv", "snapshots", "tracking", "review", "bands"} <= given
+    sections = {"tables", "churn", "clv", "snapshots", "tracking", "review", "bands", "metrics"}
+    assert sections <= given
     for name, table in config.tables.items():
         assert set(table.columns) <= set(SPECS[name].names), name
 

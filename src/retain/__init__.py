@@ -1,7 +1,8 @@
 """What each customer is worth, who is about to leave, why, and what it would pay to keep them.
 
 The verbs of the command line are functions here: DataFrames in and out. Nothing heavy is imported
-until a verb is used. `demo` and `report` are in `retain.jobs`: here rooms go by these names.
+until a verb is used. `demo` and `report` are in `retain.jobs`: here rooms go by these names. What
+`retain metrics` does is `measure`: `retain.metrics` are the calculators.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
     from retain.jobs import (
         Checked,
         Demonstrated,
+        Measured,
         Scored,
         Trained,
         check,
+        measure,
         score,
         train,
     )
@@ -38,9 +41,11 @@ _HOMES = {
         (
             "Checked",
             "Demonstrated",
+            "Measured",
             "Scored",
             "Trained",
             "check",
+            "measure",
             "score",
             "train",
         ),
@@ -54,12 +59,14 @@ __all__ = [
     "Demonstrated",
     "Feature",
     "History",
+    "Measured",
     "RetainError",
     "Scored",
     "Trained",
     "check",
     "feature",
     "load_config",
+    "measure",
     "score",
     "train",
 ]

@@ -116,6 +116,37 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--strict", action="store_true", help="rows set aside make it fail")
 
     one = command(
+        "metrics",
+        _metrics,
+        "compute the customer-success metrics of a period and write its scorecard",
+        "retain metrics acme.yaml --period 2026-10 --by segment,plan",
+    )
+    config(one)
+    one.add_argument(
+        "--period", metavar="PERIOD", help="2026-10, 2026-Q4 or 2026; default: the last whole month"
+    )
+    one.add_argument("--from", dest="start", metavar="DATE", help="first day, instead of --period")
+    one.add_argument("--to", dest="end", metavar="DATE", help="last day, included")
+    one.add_argument("--by", metavar="COLUMNS", help="columns of customers, as in segment,plan")
+    one.add_argument(
+        "--variant",
+        metavar="NAME=VARIANT",
+        action="append",
+        default=[],
+        help="a definition instead of the first, as in nps=all (may be repeated)",
+    )
+    one.add_argument(
+        "--ids",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="also list the rows or customers behind this metric (may be repeated)",
+    )
+    shown = one.add_mutually_exclusive_group()
+    shown.add_argument("--json", action="store_true", help="print everything as JSON")
+    shown.add_argument("--csv", action="store_true", help="print every number as CSV")
+
+    one = command(
         "train",
         _train,
         "learn, judge out of time beside baselines, save and register",
@@ -217,6 +248,40 @@ def _check(given: Any) -> int:
     errors = sum(finding.severity == "error" for finding in found.findings)
     _complain(f"{errors} errors" if errors else "rows were set aside (--strict)")
     return FAILED
+
+
+def _metrics(given: Any) -> int:
+    variants: dict[str, list[str]] = {}
+    for said in given.variant:
+        name, found, variant = said.partition("=")
+        if not found:
+            raise ConfigError(f"--variant {said}: expected NAME=VARIANT, as in nps=all")
+        variants.setdefault(name.strip(), []).append(variant.strip())
+    with _progress() as listener:
+        from retain.jobs import measure
+
+        made = measure(
+            given.config,
+            period=given.period,
+            start=given.start,
+            end=given.end,
+            by=given.by,
+            variants=variants,
+            ids=given.ids,
+            progress=listener,
+        )
+    if given.json or given.csv:
+        name = "metrics.json" if given.json else "metrics.csv"
+        _say((made.folder / name).read_text(encoding="utf-8").rstrip("\n"))
+        return DONE
+    from retain.report.scoreboard import scoreboard
+
+    _print(scoreboard(made.card))
+    _say("")
+    for note in made.card["notes"]:
+        _write(f"note: {note}")
+    _say(f"written to {made.folder}")
+    return DONE
 
 
 def _train(given: Any) -> int:

@@ -83,7 +83,7 @@ def _describe(
             if values is not None
             else field.get_default(call_default_factory=True)
         )
-        if inner is not section and inner is not TableConfig:
+        if inner is not section and inner is not TableConfig and not isinstance(value, dict):
             yield from _describe(
                 inner, value if isinstance(value, Section) else None, f"{prefix}{name}."
             )
@@ -106,8 +106,12 @@ def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple | dict):
-        return json.dumps(value)
+        return json.dumps(value, default=_as_plain)
     return str(value)
+
+
+def _as_plain(value: Any) -> Any:
+    return value.model_dump(mode="json") if isinstance(value, Section) else str(value)
 
 
 def _bounds(field: Any) -> str:

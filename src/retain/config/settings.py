@@ -10,42 +10,18 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
+from retain.config.metrics import Metrics
+from retain.config.section import Section, Texts, Weekday
 from retain.errors import ConfigError, some
 
 __all__ = ["Config", "Section", "TableConfig", "TablesConfig"]
 
-Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
-Texts = Annotated[tuple[str, ...], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)]
 DEFAULT_SCALES = {"nps": (0.0, 10.0), "csat": (1.0, 5.0), "ces": (1.0, 7.0)}
-
-
-class Section(BaseModel):
-    """Settings that belong together: frozen, unknown names refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_truth_for_numbers(cls, given: Any) -> Any:
-        if isinstance(given, dict):
-            for name, value in given.items():
-                field = cls.model_fields.get(name)
-                kinds = (field.annotation, *get_args(field.annotation)) if field else ()
-                if isinstance(value, bool) and bool not in kinds and {int, float} & set(kinds):
-                    raise ValueError(f"{name} should be a number, found {str(value).lower()}")
-        return given
 
 
 class TableConfig(Section):
@@ -330,6 +306,9 @@ class Config(Section):
     tracking: Tracking = Field(default_factory=Tracking, description="Where runs are recorded.")
     review: Review = Field(default_factory=Review, description="What the team can handle.")
     bands: Bands = Field(default_factory=Bands, description="Where the risk bands begin.")
+    metrics: Metrics = Field(
+        default_factory=Metrics, description="How the customer-success metrics are computed."
+    )
 
     @field_validator("company")
     @classmethod

@@ -1,4 +1,4 @@
-"""The flow: what `retain check`, `train`, `score`, `report` and `demo` do, step by step.
+"""The flow: what `retain check`, `metrics`, `train`, `score`, `report` and `demo` do, step by step.
 
 Jobs are plain functions that return frozen results. Each opens the company (`opening`), asks the
 rooms below in order, and leaves files behind only when everything has worked (`store`).
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from retain.jobs.checking import Checked, check
     from retain.jobs.demonstrating import Demonstrated, demo
+    from retain.jobs.measuring import Measured, measure
     from retain.jobs.reporting import report
     from retain.jobs.scoring import Scored, score
     from retain.jobs.training import Trained, train
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
 __all__ = [
     "Checked",
     "Demonstrated",
+    "Measured",
     "Scored",
     "Trained",
     "check",
     "demo",
+    "measure",
     "report",
     "score",
     "train",
@@ -33,6 +36,8 @@ _HOMES = {
     "check": "checking",
     "Demonstrated": "demonstrating",
     "demo": "demonstrating",
+    "Measured": "measuring",
+    "measure": "measuring",
     "report": "reporting",
     "Scored": "scoring",
     "score": "scoring",

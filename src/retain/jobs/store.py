@@ -135,6 +135,10 @@ class Store:
         """Folder of one scored week."""
         return self.folder / "scores" / f"as_of={as_of}"
 
+    def metrics(self, label: str) -> Path:
+        """Folder of one period's metrics."""
+        return self.folder / "metrics" / label
+
     def scored_weeks(self) -> list[date]:
         """Weeks that have been scored, oldest first."""
         found = []

@@ -1,9 +1,10 @@
-"""What people read: the weekly page, the terminal's tables and the model's plots.
+"""What people read: the weekly page, the scorecard, the terminal's tables and the model's plots.
 
-One door: `write_report` for the page; `retain.report.terminal` builds rich tables, and
-`retain.report.charts` matplotlib figures.
+`write_report` writes the page, `write_scorecard` the scorecard; `retain.report.terminal` builds
+rich tables, and `retain.report.charts` matplotlib figures.
 """
 
 from retain.report.page import render_report, write_report
+from retain.report.scorecard import render_scorecard, write_scorecard
 
-__all__ = ["render_report", "write_report"]
+__all__ = ["render_report", "render_scorecard", "write_report", "write_scorecard"]

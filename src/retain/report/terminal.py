@@ -20,7 +20,15 @@ from rich.text import Text
 from retain.report.customers import UNSTABLE_PCT
 from retain.report.wording import NOTHING, chance, clean, number, points, tenths
 
-__all__ = ["counts_table", "findings_table", "metrics_table", "riskiest_table"]
+__all__ = [
+    "Fitted",
+    "cell",
+    "counts_table",
+    "findings_table",
+    "metrics_table",
+    "riskiest_table",
+    "table_for",
+]
 
 _WIDE = 118
 _PLAIN = str.maketrans({"–": "-", "−": "-", "▲": "+", "▼": "-", "…": "~", "\xa0": " ", "·": "|"})
@@ -62,7 +70,7 @@ class _CountsLike(Protocol):
     def set_aside(self) -> Mapping[str, int]: ...
 
 
-class _Fitted:
+class Fitted:
     """A renderable built for the width and the letters of the terminal that shows it."""
 
     def __init__(self, build: Callable[[bool, bool], RenderableType]) -> None:
@@ -73,7 +81,8 @@ class _Fitted:
         yield self._build(options.max_width >= _WIDE, options.ascii_only)
 
 
-def _table(plain: bool, title: str, caption: str = "") -> Table:
+def table_for(plain: bool, title: str, caption: str = "") -> Table:
+    """Give an empty table in the look of all of ours."""
     return Table(
         title=Text(_said(title, plain), style="bold"),
         title_justify="left",
@@ -95,7 +104,7 @@ def _said(text: str, plain: bool) -> str:
     return text.translate(_PLAIN).encode("ascii", "replace").decode()
 
 
-def _cell(text: object, plain: bool, style: str = "") -> Text:
+def cell(text: object, plain: bool, style: str = "") -> Text:
     """Give text as text: whatever looks like markup in it stays as it is."""
     return Text(_said(clean(text).replace("\n", " "), plain), style=style)
 
@@ -163,7 +172,7 @@ def riskiest_table(
         left_out = len(scores) - len(live)
         caption = f"{len(live):,} eligible, {left_out:,} not; signals are associations, not causes."
         order = "value at risk" if by_value else "churn probability"
-        table = _table(plain, f"{len(rows)} of {len(live):,} customers, by {order}", caption)
+        table = table_for(plain, f"{len(rows)} of {len(live):,} customers, by {order}", caption)
         table.add_column("#", justify="right", style="dim")
         table.add_column("Customer", style="bold", max_width=24 if wide else 13, overflow="fold")
         if wide:
@@ -186,28 +195,28 @@ def riskiest_table(
             moved = "red" if (change or 0) > 0 else "green" if (change or 0) < 0 else "dim"
             bar = _bar(p / 1000, highest, 10, plain)
             bar.stylize(hue or "dim")
-            cells: list[RenderableType] = [_cell(rank, plain), _cell(row["customer_id"], plain)]
+            cells: list[RenderableType] = [cell(rank, plain), cell(row["customer_id"], plain)]
             if wide:
                 owner = row.get("owner")
-                cells.append(_cell(owner if isinstance(owner, str) else NOTHING, plain))
-            cells.append(_cell(chance(p), plain, hue))
+                cells.append(cell(owner if isinstance(owner, str) else NOTHING, plain))
+            cells.append(cell(chance(p), plain, hue))
             if wide:
                 cells.append(bar)
             shift = "new" if change is None else points(change).removesuffix(" pts")
-            cells.append(_cell(shift, plain, moved))
+            cells.append(cell(shift, plain, moved))
             if by_value:
                 risk = _known(row["value_at_risk"])
-                cells.append(_cell(number(None if risk is None else round(risk)), plain, "bold"))
+                cells.append(cell(number(None if risk is None else round(risk)), plain, "bold"))
             if wide and by_value:
                 clv = _known(row.get("clv"))
-                cells.append(_cell(number(None if clv is None else round(clv)), plain))
-            text = Text("\n").join(_cell(line, plain) for line in reason(row, wide).split("\n"))
+                cells.append(cell(number(None if clv is None else round(clv)), plain))
+            text = Text("\n").join(cell(line, plain) for line in reason(row, wide).split("\n"))
             table.add_row(*cells, text)
         if not rows:
             return Text("Nobody was eligible this week.", style="dim")
         return table
 
-    return _Fitted(build)
+    return Fitted(build)
 
 
 def findings_table(findings: Iterable[_FindingLike]) -> RenderableType:
@@ -236,7 +245,7 @@ def findings_table(findings: Iterable[_FindingLike]) -> RenderableType:
             f"{n:,} {name if n == 1 or name == 'advice' else name + 's'}"
             for name, n in tally.items()
         )
-        table = _table(plain, title)
+        table = table_for(plain, title)
         table.add_column("", width=1, no_wrap=True)
         table.add_column("Where", max_width=34 if wide else 20, overflow="fold")
         table.add_column("Rows", justify="right", no_wrap=True)
@@ -245,26 +254,26 @@ def findings_table(findings: Iterable[_FindingLike]) -> RenderableType:
             table.add_column("What to do", ratio=2)
         for f in ordered:
             mark, letter, style = _SEVERITY.get(f.severity, ("?", "?", ""))
-            where = Text.assemble(_cell(f.table, plain, "bold"))
+            where = Text.assemble(cell(f.table, plain, "bold"))
             if f.column:
                 where.append("." if wide else "\n")
-                where.append_text(_cell(f.column, plain))
-            found = _cell(f.message, plain)
+                where.append_text(cell(f.column, plain))
+            found = cell(f.message, plain)
             if f.examples:
-                found.append_text(_cell("  e.g. " + ", ".join(f.examples[:3]), plain, "dim"))
+                found.append_text(cell("  e.g. " + ", ".join(f.examples[:3]), plain, "dim"))
             if not wide and f.todo:
                 found.append("\n")
-                found.append_text(_cell(("> " if plain else "→ ") + f.todo, plain, "italic"))
+                found.append_text(cell(("> " if plain else "→ ") + f.todo, plain, "italic"))
             cells: list[RenderableType] = [
                 Text(letter if plain else mark, style=style),
                 where,
-                _cell(f"{f.count:,}" if f.count else "", plain, style),
+                cell(f"{f.count:,}" if f.count else "", plain, style),
                 found,
             ]
-            table.add_row(*cells, *([_cell(f.todo, plain, "italic")] if wide else []))
+            table.add_row(*cells, *([cell(f.todo, plain, "italic")] if wide else []))
         return table
 
-    return _Fitted(build)
+    return Fitted(build)
 
 
 def counts_table(counts: Mapping[str, _CountsLike]) -> RenderableType:
@@ -281,7 +290,7 @@ def counts_table(counts: Mapping[str, _CountsLike]) -> RenderableType:
     """
 
     def build(wide: bool, plain: bool) -> RenderableType:
-        table = _table(plain, "Rows read: in = used + set aside")
+        table = table_for(plain, "Rows read: in = used + set aside")
         table.add_column("Table", style="bold", no_wrap=True)
         table.add_column("In", justify="right", no_wrap=True)
         table.add_column("Used", justify="right", no_wrap=True)
@@ -298,25 +307,25 @@ def counts_table(counts: Mapping[str, _CountsLike]) -> RenderableType:
             )
             share = c.used / c.rows_in if c.rows_in else 0.0
             cells: list[RenderableType] = [
-                _cell(name, plain),
-                _cell(f"{c.rows_in:,}", plain),
-                _cell(f"{c.used:,}", plain),
-                _cell(f"{aside:,}", plain, "yellow" if aside else "dim"),
+                cell(name, plain),
+                cell(f"{c.rows_in:,}", plain),
+                cell(f"{c.used:,}", plain),
+                cell(f"{aside:,}", plain, "yellow" if aside else "dim"),
             ]
             if wide:
                 bar = _bar(share, 1.0, 10, plain)
                 bar.stylize("cyan")
                 cells.append(bar)
-            table.add_row(*cells, _cell(why, plain))
+            table.add_row(*cells, cell(why, plain))
         total = sum(c.rows_in for c in counts.values())
         used = sum(c.used for c in counts.values())
         if len(counts) > 1:
             table.add_section()
-            ends = [_cell(text, plain) for text in (f"{total:,}", f"{used:,}", f"{total - used:,}")]
-            table.add_row(_cell("together", plain), *ends, *([Text("")] if wide else []), Text(""))
+            ends = [cell(text, plain) for text in (f"{total:,}", f"{used:,}", f"{total - used:,}")]
+            table.add_row(cell("together", plain), *ends, *([Text("")] if wide else []), Text(""))
         return table
 
-    return _Fitted(build)
+    return Fitted(build)
 
 
 def metrics_table(
@@ -364,20 +373,20 @@ def metrics_table(
     def build(wide: bool, plain: bool) -> RenderableType:
         caption = ("*" if plain else "●") + " best of its line; intervals below the figure"
         has_interval = any(f"{metric}_low" in row for row in rows for metric in metrics)
-        table = _table(plain, title, caption if has_interval else caption.split(";")[0])
+        table = table_for(plain, title, caption if has_interval else caption.split(";")[0])
         table.add_column("", no_wrap=True)
         for name in names:
             table.add_column(escape(_said(name, plain)), justify="right")
         for metric in metrics:
             top = best(metric)
-            cells = [_cell(metric.replace("_", " "), plain)]
+            cells = [cell(metric.replace("_", " "), plain)]
             for row in rows:
                 value = _known(row.get(metric))
                 if value is None:
-                    cells.append(_cell(NOTHING, plain, "dim"))
+                    cells.append(cell(NOTHING, plain, "dim"))
                     continue
                 wins = top is not None and value == top
-                text = _cell(figure(value), plain, "bold green" if wins else "")
+                text = cell(figure(value), plain, "bold green" if wins else "")
                 mark = ("*" if plain else "●") if wins else " "
                 text.append(f" {mark}", style="green")
                 low, high = _known(row.get(f"{metric}_low")), _known(row.get(f"{metric}_high"))
@@ -388,4 +397,4 @@ def metrics_table(
             table.add_row(*cells)
         return Group(table)
 
-    return _Fitted(build)
+    return Fitted(build)

@@ -20,7 +20,18 @@ from retain.errors import RetainError, StoreError, some
 from retain.tracking.door import artifact_root, opened, redacted
 from retain.tracking.versions import BUNDLE, CHALLENGER, CHAMPION, aliases_of, crown
 
-__all__ = ["RunRef", "TrainingRecord", "flattened", "record_results", "record_training"]
+__all__ = [
+    "RunRef",
+    "TrainingRecord",
+    "as_metrics",
+    "as_params",
+    "experiment_id",
+    "flattened",
+    "in_batches",
+    "key",
+    "record_results",
+    "record_training",
+]
 
 _MOST_CHARACTERS = 500
 _BATCH = 100
@@ -144,8 +155,8 @@ def record_training(
             "not there, or the bundle is not a folder. Save the model before recording it."
         )
     with opened(uri) as (mlflow, client):
-        experiment_id = _experiment_id(client, uri, experiment)
-        run = client.create_run(experiment_id, run_name=record.run_name, tags=_tags(record))
+        home = experiment_id(client, uri, experiment)
+        run = client.create_run(home, run_name=record.run_name, tags=_tags(record))
         run_id = run.info.run_id
         try:
             _log_batches(mlflow, client, run_id, record)
@@ -170,7 +181,7 @@ def record_training(
             with contextlib.suppress(Exception):
                 client.set_terminated(run_id, "FAILED")
             raise
-    return RunRef(run_id, experiment_id, registered_model, version, is_champion, redacted(uri))
+    return RunRef(run_id, home, registered_model, version, is_champion, redacted(uri))
 
 
 def record_results(
@@ -195,7 +206,7 @@ def record_results(
         When MLflow cannot be reached or does not know the run.
     """
     with opened(uri) as (mlflow, client):
-        client.log_batch(run_id, metrics=_metrics(mlflow, metrics, as_of))
+        client.log_batch(run_id, metrics=as_metrics(mlflow, metrics, as_of))
 
 
 def flattened(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -241,7 +252,7 @@ def _shown(settings: Any, name: str = "") -> Any:
     return redacted(str(settings))
 
 
-def _experiment_id(client: Any, uri: str, name: str) -> str:
+def experiment_id(client: Any, uri: str, name: str) -> str:
     """Find or make the experiment; beside SQLite its artifacts stay in the store."""
     root = artifact_root(uri)
     found = client.get_experiment_by_name(name)
@@ -276,35 +287,38 @@ def _tags(record: TrainingRecord) -> dict[str, str]:
         "mlflow.source.type": "LOCAL",
         "model_version": record.model_version,
         "config_version": record.config_version,
-        **{f"data.{_key(table)}": text for table, text in record.fingerprints.items()},
+        **{f"data.{key(table)}": text for table, text in record.fingerprints.items()},
         **({"undefined_metrics": some(undefined, 50)} if undefined else {}),
-        **{_key(name): redacted(str(value)) for name, value in record.tags.items()},
+        **{key(name): redacted(str(value)) for name, value in record.tags.items()},
     }
 
 
 def _log_batches(mlflow: Any, client: Any, run_id: str, record: TrainingRecord) -> None:
     """Log parameters and metrics, a hundred at a time as MLflow's interface allows."""
-    params = [
-        mlflow.entities.Param(_key(name), text) for name, text in flattened(record.settings).items()
-    ]
-    figures = _metrics(mlflow, record.metrics, None)
+    params = as_params(mlflow, record.settings)
+    figures = as_metrics(mlflow, record.metrics, None)
     for as_of, metrics in record.metrics_by_as_of.items():
-        figures += _metrics(mlflow, {f"by_as_of/{k}": v for k, v in metrics.items()}, as_of)
-    for some_params in _in_batches(params):
+        figures += as_metrics(mlflow, {f"by_as_of/{k}": v for k, v in metrics.items()}, as_of)
+    for some_params in in_batches(params):
         client.log_batch(run_id, params=some_params)
-    for some_figures in _in_batches(figures):
+    for some_figures in in_batches(figures):
         client.log_batch(run_id, metrics=some_figures)
 
 
-def _metrics(mlflow: Any, metrics: Mapping[str, float], as_of: date | None) -> list[Any]:
+def as_metrics(mlflow: Any, metrics: Mapping[str, float], as_of: date | None) -> list[Any]:
     """Give MLflow's metrics for the defined figures; the step is the date as YYYYMMDD."""
     step = 0 if as_of is None else int(as_of.strftime("%Y%m%d"))
     now = int(time.time() * 1000)
     return [
-        mlflow.entities.Metric(_key(name), float(value), now, step)
+        mlflow.entities.Metric(key(name), float(value), now, step)
         for name, value in metrics.items()
         if _is_defined(value)
     ]
+
+
+def as_params(mlflow: Any, settings: Mapping[str, Any]) -> list[Any]:
+    """Give MLflow's parameters for settings."""
+    return [mlflow.entities.Param(key(name), text) for name, text in flattened(settings).items()]
 
 
 def _log_booster(
@@ -356,12 +370,12 @@ def _is_defined(value: float | None) -> bool:
     return value is not None and math.isfinite(float(value))
 
 
-def _key(name: str) -> str:
+def key(name: str) -> str:
     """Give a name that MLflow takes as a key."""
     return _NOT_IN_KEYS.sub("_", str(name))[:250]
 
 
-def _in_batches(items: Iterable[Any]) -> Iterator[list[Any]]:
+def in_batches(items: Iterable[Any]) -> Iterator[list[Any]]:
     """Cut a list into pieces of a hundred."""
     rest = list(items)
     for start in range(0, len(rest), _BATCH):

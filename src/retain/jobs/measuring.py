@@ -1,0 +1,206 @@
+"""`retain metrics`: every calculator whose tables are there, checked, traced, written, recorded."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from retain import tracking
+from retain.config import Config, load_config
+from retain.errors import ConfigError, SnapshotError, TableError, some
+from retain.jobs.calculating import Asked, Calculating, choose, known
+from retain.jobs.cards import logged, make_card, write_card
+from retain.jobs.opening import Company, as_day, open_company
+from retain.jobs.progress import Listener, silent
+from retain.metrics import Metric, Period
+
+__all__ = ["Measured", "measure"]
+
+QUARTER = re.compile(r"(\d{4})-?[Qq]([1-4])")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a period's metrics are.
+
+    Parameters
+    ----------
+    period
+        Which days.
+    folder
+        Where the files lie.
+    metrics
+        The whole of each, in catalogue order; segments are attached to it.
+    left_out
+        Metric to why it could not be computed.
+    card
+        Everything that is written, as plain data.
+    """
+
+    period: Period
+    folder: Path
+    metrics: tuple[Metric, ...]
+    left_out: Mapping[str, str]
+    card: dict[str, Any]
+
+
+def measure(
+    config: Config | str | Path,
+    *,
+    period: str | None = None,
+    start: date | str | None = None,
+    end: date | str | None = None,
+    by: str | Sequence[str] | None = None,
+    variants: Mapping[str, str | Sequence[str]] | None = None,
+    ids: str | Sequence[str] = (),
+    tables: Mapping[str, pd.DataFrame] | None = None,
+    record: bool = True,
+    progress: Listener = silent,
+) -> Measured:
+    """Compute the customer-success metrics of a period and write its scorecard.
+
+    Parameters
+    ----------
+    config
+        Settings, or the path of their YAML file.
+    period
+        A month (``2026-10``), a quarter (``2026-Q4``) or a year (``2026``). Default: the last
+        month that the data hold whole.
+    start, end
+        First and last day, both included, instead of `period`.
+    by
+        Columns of customers to split by; default: as configured.
+    variants
+        Metric to one or more of its definitions; goes before the configured ones.
+    ids
+        Metrics whose rows or customers are written out, by id.
+    tables
+        Frames that stand in for configured sources.
+    record
+        Keep the values in MLflow.
+    progress
+        Told what is being done.
+
+    Raises
+    ------
+    ConfigError
+        When a metric, a variant, a column to split by or a period is not known.
+    SnapshotError
+        When the period lies past the data.
+    """
+    progress("reading tables", 0.0)
+    # slips are told before anything is read
+    wanted = _period(period, start, end)
+    resolved = config if isinstance(config, Config) else load_config(config)
+    settings = resolved.metrics
+    asked = choose({**settings.variants, **(variants or {})}, settings.parameters)
+    named = known(ids, "--ids")
+    known(settings.targets, "metrics.targets")
+    company = open_company(resolved, tables)
+    with company.store.locked("metrics"):
+        wanted = wanted or _last_month(company)
+        if wanted.start > company.tables.data_until:
+            raise SnapshotError(
+                f"period {wanted.label}: begins after the data, which end on "
+                f"{company.tables.data_until}. Name an earlier one, or bring newer data."
+            )
+        columns = _columns(company, settings.by if by is None else by)
+        whole = [wanted.previous(n) for n in range(settings.periods - 1, 0, -1)] + [wanted]
+        calculating = Calculating(company)
+        found: list[Metric] = []
+        trends: list[list[Metric | None]] = []
+        left_out: dict[str, str] = {}
+        for done, one in enumerate(asked):
+            progress(f"computing {one.calculator.label}", 0.2 + 0.7 * done / len(asked))
+            try:
+                metric = calculating(one, wanted, columns)
+            except TableError as problem:
+                left_out[one.calculator.name] = str(problem)
+                continue
+            found.append(metric)
+            trends.append([_if_possible(calculating, one, at) for at in whole[:-1]])
+        progress("writing", 0.9)
+        card = make_card(company, wanted, whole, columns, found, trends, left_out)
+        folder = write_card(company.store, card, [one for one in found if one.name in named])
+        if record:
+            progress("recording", 0.95)
+            _record(company, card, folder)
+    progress("done", 1.0)
+    return Measured(wanted, folder, tuple(found), left_out, card)
+
+
+def _if_possible(calculating: Calculating, one: Asked, period: Period) -> Metric | None:
+    try:
+        return calculating(one, period)
+    except TableError:
+        return None
+
+
+def _period(period: str | None, start: date | str | None, end: date | str | None) -> Period | None:
+    """Read the period that is asked for; None when none is."""
+    if period is not None and (start is not None or end is not None):
+        raise ConfigError("give --period, or --from and --to, and not both")
+    if period is not None:
+        if quarter := QUARTER.fullmatch(period):
+            year, number = int(quarter[1]), int(quarter[2])
+            first = date(year, 3 * number - 2, 1)
+            return Period(first, date(year + number // 4, (3 * number) % 12 + 1, 1))
+        if re.fullmatch(r"\d{4}", period):
+            return Period(date(int(period), 1, 1), date(int(period) + 1, 1, 1))
+        try:
+            return Period.month(period)
+        except TableError:
+            raise ConfigError(
+                f"--period {period}: not a period; expected a month like 2026-10, a quarter like "
+                "2026-Q4 or a year; for other days give --from and --to."
+            ) from None
+    if start is None and end is None:
+        return None
+    if start is None or end is None:
+        raise ConfigError("--from and --to go together: the first and the last day")
+    first, last = as_day(start), as_day(end)
+    if last < first:
+        raise ConfigError(f"--from {first} lies after --to {last}; swap them")
+    return Period(first, last + timedelta(1))
+
+
+def _last_month(company: Company) -> Period:
+    """Give the last month that the data hold whole."""
+    after = company.tables.data_until + timedelta(1)
+    first = after.replace(day=1)
+    return Period.month(f"{first:%Y-%m}").previous()
+
+
+def _columns(company: Company, by: str | Sequence[str]) -> tuple[str, ...]:
+    """Check the columns to split by."""
+    words = by.split(",") if isinstance(by, str) else by
+    names = tuple(dict.fromkeys(word.strip() for word in words if word.strip()))
+    brought = (*company.tables.columns["customers"], *company.tables.attributes)
+    for name in names:
+        if name not in brought or name == "customer_id":
+            near = difflib.get_close_matches(name, brought, 1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {some(brought, 20)}"
+            raise ConfigError(f"--by {name}: customers have no such column; {hint}")
+    return names
+
+
+def _record(company: Company, card: dict[str, Any], folder: Path) -> None:
+    """Keep the values in MLflow, one run per period."""
+    tracking.record_metrics(
+        f"{company.config.company} metrics {card['period']['label']}",
+        logged(card),
+        uri=tracking.tracking_uri(company.config.store, company.config.tracking_uri()),
+        experiment=company.config.experiment,
+        period=card["period"]["label"],
+        as_of=date.fromisoformat(card["period"]["last"]),
+        settings=company.config.metrics.model_dump(mode="json"),
+        tags={"config_version": card["config_version"]},
+        artifacts=folder,
+    )

@@ -1,0 +1,106 @@
+"""A period's metrics for a terminal: by theme, readable in ten seconds, 80 columns or 140."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from retain.report.figures import change, good, interval, shown
+from retain.report.lines import strip
+from retain.report.terminal import Fitted, cell, table_for
+from retain.report.wording import NOTHING
+
+__all__ = ["scoreboard"]
+
+_HUES = {True: "green", False: "red", None: "dim"}
+
+
+def scoreboard(card: Mapping[str, Any]) -> RenderableType:
+    """Show every metric of a period.
+
+    Parameters
+    ----------
+    card
+        What `metrics.json` holds.
+
+    Returns
+    -------
+    rich renderable
+        One line per metric: value, target, change, trend; at 118 columns and more also interval
+        and n. Segments follow in tables of their own.
+    """
+
+    def build(wide: bool, plain: bool) -> RenderableType:
+        judged = [one["target_met"] for one in card["metrics"] if one["target_met"] is not None]
+        title = f"{card['company']}, {card['period']['title']}"
+        if judged:
+            title += f": {sum(judged)} of {len(judged)} targets met"
+        left_out = f"{len(card['left_out'])} left out; " if card["left_out"] else ""
+        since = card["periods"][0]
+        caption = f"{left_out}trend from {since}; how each was computed: scorecard.html"
+        table = table_for(plain, title, caption)
+        table.add_column("Metric", max_width=44 if wide else 30, overflow="fold")
+        if wide:
+            table.add_column("Definition", style="dim", max_width=24, overflow="fold")
+        table.add_column("Value", justify="right", no_wrap=True)
+        if wide:
+            table.add_column("Interval", justify="right", no_wrap=True, style="dim")
+        if judged:
+            table.add_column("Target", justify="right", no_wrap=True)
+        table.add_column("Before", justify="right", no_wrap=True)
+        table.add_column("Trend", no_wrap=True)
+        if wide:
+            table.add_column("n", justify="right", no_wrap=True, style="dim")
+        theme = None
+        for one in card["metrics"]:
+            if one["theme"] != theme:
+                if theme is not None:
+                    table.add_section()
+                theme = one["theme"]
+                table.add_row(cell(str(theme).upper(), plain, "bold cyan"))
+            table.add_row(*_row(one, wide, plain, bool(judged)))
+        return table
+
+    return Fitted(build)
+
+
+def _row(one: Mapping[str, Any], wide: bool, plain: bool, targets: bool) -> list[RenderableType]:
+    unit, direction = one["unit"], one["direction"]
+    values = [step["value"] for step in one["trend"]]
+    before = values[-2] if len(values) > 1 else None
+    known = one["value"] is not None
+    name = cell(one["label"], plain)
+    if not known:
+        name.append_text(cell(f"  {one['undefined_because']}", plain, "dim"))
+    row: list[RenderableType] = [name]
+    if wide:
+        row.append(cell(one["variant"].replace("_", " "), plain))
+    row.append(cell(shown(one["value"], unit), plain, "bold" if known else "dim"))
+    if wide:
+        row.append(cell(interval(one["low"], one["high"], unit), plain))
+    if targets:
+        row.append(_target(one, plain))
+    moved = change(one["value"], before, unit)
+    row.append(cell(moved or NOTHING, plain, _HUES[good(one["value"], before, direction)]))
+    row.append(Text(strip(values, plain), style="cyan"))
+    if wide:
+        low = "!" if any("low n" in note for note in one["notes"]) else ""
+        row.append(cell(f"{one['n']:,}{low}", plain))
+    return row
+
+
+def _target(one: Mapping[str, Any], plain: bool) -> Text:
+    if one["target"] is None:
+        return Text("")
+    aim = {"lower is better": "<= " if plain else "≤ "}.get(
+        one["direction"], ">= " if plain else "≥ "
+    )
+    text = cell(aim + shown(one["target"], one["unit"]), plain)
+    met = one["target_met"]
+    if met is not None:
+        mark = ("ok" if met else "no") if plain else ("✓" if met else "✗")
+        text.append(f" {mark}", style="green" if met else "red")
+    return text
