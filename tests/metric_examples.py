@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 import pandas as pd
@@ -110,4 +111,26 @@ OPINION_EXAMPLES = {
     ),
 }
 
-EXAMPLES: Mapping[str, Example] = {**OPINION_EXAMPLES}
+SENT = answers("nps", [9, 8, float("nan"), 3, 10, float("nan"), 7, 9, 2, 10, 6, 9])
+SENT = SENT.assign(sent_at=SENT.answered_at, answered_at=SENT.answered_at.where(SENT.score.notna()))
+FEEDBACK_EXAMPLES = {
+    "answer_rate": Example(
+        {"surveys": SENT, "customers": CUSTOMERS},
+        {"kind": "nps", "data_until": date(2026, 10, 31)},
+        refused={"surveys": off_the_scale("nps", [9, 9]).assign(sent_at=pd.NaT)},
+        refused_because="no date of sending",
+        foreign={"surveys": off_the_scale("csat", [1, 5]).assign(sent_at=SENT.sent_at[:2])},
+    ),
+    "comment_rate": Example(
+        {
+            "surveys": SENT.assign(comment=["fine", None, None, " ", "slow", None] * 2),
+            "customers": CUSTOMERS,
+        },
+        {"kind": "nps"},
+        refused={"surveys": off_the_scale("nps", [float("nan")] * 2)},
+        refused_because="no answer",
+        foreign={"surveys": off_the_scale("csat", [1, 5]).assign(comment="fine")},
+    ),
+}
+
+EXAMPLES: Mapping[str, Example] = {**OPINION_EXAMPLES, **FEEDBACK_EXAMPLES}
