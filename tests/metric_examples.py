@@ -133,4 +133,6 @@ FEEDBACK_EXAMPLES = {
     ),
 }
 
-EXAMPLES: Mapping[str, Example] = {**OPINION_EXAMPLES, **FEEDBACK_EXAMPLES}
+from product_examples import PRODUCT_EXAMPLES  # noqa: E402 - made of what stands above
+
+EXAMPLES: Mapping[str, Example] = {**OPINION_EXAMPLES, **FEEDBACK_EXAMPLES, **PRODUCT_EXAMPLES}

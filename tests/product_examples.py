@@ -1,0 +1,69 @@
+"""Small sources for the metrics of use: what the battery needs to try them, and no more."""
+
+from __future__ import annotations
+
+import pandas as pd
+from metric_examples import CUSTOMERS, Example
+
+SINCE = pd.date_range("2026-07-20", periods=12, freq="8D")
+WHO = CUSTOMERS.assign(signed_up_at=SINCE)
+
+
+def use(customers: list[int], first: str, every: int, times: int, features: str) -> pd.DataFrame:
+    """Use by customers, every so many hours, features in turn."""
+    names = features.split()
+    rows = [
+        (f"c{who:02}", f"u{at % 2}", pd.Timestamp(first) + pd.Timedelta(hours=every * at), at)
+        for who in customers
+        for at in range(times)
+    ]
+    frame = pd.DataFrame(rows, columns=["customer_id", "user_id", "occurred_at", "feature"])
+    return frame.assign(feature=frame.feature.map(lambda at: names[at % len(names)]))
+
+
+USAGE = pd.concat(
+    [
+        use([0, 1], "2026-10-12T09:00", 100, 4, "login export"),
+        use([2, 5], "2026-10-25T09:00", 20, 3, "search login"),
+        use([6], "2026-09-15T09:00", 600, 2, "export"),
+    ],
+    ignore_index=True,
+)
+NOBODY = USAGE[:5].assign(user_id=None, occurred_at=pd.Timestamp("2026-10-27"))
+# a row per customer and day is what is left out
+LOST = {"usage": NOBODY[:1]}
+OTHER_TIMES = {
+    "usage": pd.concat(
+        [
+            use([7, 8], "2026-11-01T00:00", 1, 2, "login"),
+            use([7, 8], "2025-10-12T09:00", 1, 2, "login"),
+        ]
+    )
+}
+TABLES = {"usage": USAGE, "customers": WHO}
+LATER = {
+    "customers": WHO[:2].assign(customer_id=["x1", "x2"], signed_up_at=pd.Timestamp("2026-11-01"))
+}
+
+
+def of_user_days(**given: object) -> Example:
+    """An example of a metric that is read from user-days."""
+    return Example(TABLES, refused=LOST, refused_because="no user", foreign=OTHER_TIMES, **given)
+
+
+PRODUCT_EXAMPLES = {
+    "active_users": of_user_days(empty=0),
+    "stickiness": of_user_days(),
+    "active_days": of_user_days(),
+    "login_frequency": of_user_days(doubled="twice"),
+    "session_length": of_user_days(),
+    "time_in_product": of_user_days(),
+    "feature_adoption": Example(
+        TABLES, refused=LATER, refused_because="signed up later", foreign=OTHER_TIMES
+    ),
+    "account_breadth": Example(TABLES, foreign=OTHER_TIMES),
+    "feature_depth": Example(TABLES, foreign=OTHER_TIMES, doubled="twice"),
+    "feature_weeks": Example(TABLES, foreign=OTHER_TIMES),
+    "time_to_adopt": Example(TABLES, foreign=OTHER_TIMES),
+    "time_to_value": Example(TABLES, foreign=OTHER_TIMES),
+}
