@@ -158,6 +158,9 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--champion", action="store_true", help="let the new version score from now on"
     )
+    one.add_argument(
+        "--allow-leaks", action="store_true", help="train although something gives leaving away"
+    )
 
     one = command(
         "score",
@@ -293,6 +296,7 @@ def _train(given: Any) -> int:
             as_of=given.as_of,
             seed=given.seed,
             champion=True if given.champion else None,
+            allow_leaks=given.allow_leaks,
             progress=listener,
         )
     _show_training(made)

@@ -5,6 +5,7 @@
     ├── TableError           1   a source cannot be read, or what it holds cannot be used
     ├── SnapshotError        1   nobody to observe, or a window that runs past the data
     ├── ModelMismatchError   1   a model met tables, settings or features that are not its own
+    ├── LeakError            1   a column or table gives the outcome away
     └── StoreError           1   the store is locked, damaged or not writable
 
 Every message says what is wrong and where, what was found, what was expected, and what to do.
@@ -16,6 +17,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "ConfigError",
+    "LeakError",
     "ModelMismatchError",
     "RetainError",
     "SnapshotError",
@@ -47,6 +49,10 @@ class SnapshotError(RetainError):
 
 class ModelMismatchError(RetainError):
     """A model met tables, settings or features that are not its own."""
+
+
+class LeakError(RetainError):
+    """A column or table gives the outcome away; a model of it would be worthless."""
 
 
 class StoreError(RetainError):

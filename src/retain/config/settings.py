@@ -209,6 +209,15 @@ class Snapshots(Section):
     )
 
 
+class Leaks(Section):
+    """What the leak check lets pass."""
+
+    allow: Texts = Field(
+        default=(),
+        description="Columns, tables or table.column=value that are known before the outcome.",
+    )
+
+
 class Tracking(Section):
     """Where runs and models are recorded."""
 
@@ -303,6 +312,7 @@ class Config(Section):
     churn: Churn = Field(default_factory=Churn, description="What leaving means.")
     clv: Clv = Field(default_factory=Clv, description="What value means.")
     snapshots: Snapshots = Field(default_factory=Snapshots, description="Which weeks are observed.")
+    leaks: Leaks = Field(default_factory=Leaks, description="What the leak check lets pass.")
     tracking: Tracking = Field(default_factory=Tracking, description="Where runs are recorded.")
     review: Review = Field(default_factory=Review, description="What the team can handle.")
     bands: Bands = Field(default_factory=Bands, description="Where the risk bands begin.")

@@ -10,11 +10,14 @@ from pathlib import Path
 import pandas as pd
 
 from retain.config import Config
-from retain.jobs.opening import read_company
+from retain.jobs.opening import company_of, read_company
 from retain.jobs.progress import Listener, silent
+from retain.jobs.suspecting import findings_of_leaks
 from retain.tables import Counts, Finding, write_quarantine
 
 __all__ = ["Checked", "check"]
+
+SEVERITIES = ("error", "warning", "advice")
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def check(
         Told what is being done.
     """
     progress("reading tables", 0.0)
-    _, store, found = read_company(config, tables)
+    settings, store, found = read_company(config, tables)
     aside = sum(sum(counts.set_aside.values()) for counts in found.counts.values())
     path = store.folder / "quarantine.parquet"
     if aside:
@@ -73,6 +76,14 @@ def check(
     elif path.exists():
         with store.locked("check"):
             path.unlink(missing_ok=True)  # of an earlier check: its rows are used now
+    findings = found.findings
+    if not found.errors:
+        progress("looking for leaks", 0.5)
+        with store.locked("check"):
+            leaks = findings_of_leaks(company_of(settings, store, found), progress)
+        findings = tuple(
+            sorted((*findings, *leaks), key=lambda one: SEVERITIES.index(one.severity))
+        )
     progress("done", 1.0)
-    ok = not found.errors and not (strict and aside)
-    return Checked(found.findings, found.counts, found.data_until, path if aside else None, ok)
+    ok = not any(one.severity == "error" for one in findings) and not (strict and aside)
+    return Checked(findings, found.counts, found.data_until, path if aside else None, ok)

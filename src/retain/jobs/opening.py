@@ -19,7 +19,7 @@ from retain.snapshots import ChurnRule, ClvRule
 from retain.tables import Tables, read_tables
 from retain.weeks import Calendar, FoldedWeeks, fold_tables
 
-__all__ = ["Company", "as_day", "open_company", "read_company", "settle_as_of"]
+__all__ = ["Company", "as_day", "company_of", "open_company", "read_company", "settle_as_of"]
 
 OLDEST_YEAR = 1971  # rows dated earlier are set aside
 
@@ -116,6 +116,11 @@ def open_company(
             f"errors: {len(tables.errors)}\n{told}\n"
             "Run `retain check` for the whole report."
         )
+    return company_of(settings, store, tables)
+
+
+def company_of(settings: Config, store: Store, tables: Tables) -> Company:
+    """Put a company together from tables that have been read, whatever was found in them."""
     return Company(
         settings,
         store,

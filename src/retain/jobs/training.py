@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -28,6 +27,8 @@ from retain.features import Feature, load_own_features
 from retain.jobs.opening import Company, as_day, open_company, settle_as_of
 from retain.jobs.panel import matrix, with_lists
 from retain.jobs.progress import Listener, Steps, silent
+from retain.jobs.recording import record_run, uri_of
+from retain.jobs.suspecting import stop_on_leaks
 from retain.model import (
     Bundle,
     Encoder,
@@ -114,6 +115,7 @@ def train(
     seed: int = 0,
     champion: bool | None = None,
     record: bool = True,
+    allow_leaks: bool = False,
     progress: Listener = silent,
 ) -> Trained:
     """Train a company's model as on the evening of `as_of`.
@@ -134,11 +136,15 @@ def train(
         True makes the new version the one that scores; None only when there is none yet.
     record
         Keep the run in MLflow; False only saves the bundle.
+    allow_leaks
+        Train although something gives the outcome away; it stays noted in the model.
     progress
         Told what is being done.
 
     Raises
     ------
+    LeakError
+        When something gives the outcome away that is not allowed.
     RetainError
         When the data cannot teach a model; the message says what is missing.
     """
@@ -148,8 +154,8 @@ def train(
     company = open_company(config, tables)
     with company.store.locked("train"):
         if record:
-            tracking.check_reachable(_uri(company))
-        return _train(company, as_of, features, seed, champion, record, steps)
+            tracking.check_reachable(uri_of(company))
+        return _train(company, as_of, features, seed, champion, record, allow_leaks, steps)
 
 
 def _train(
@@ -159,6 +165,7 @@ def _train(
     seed: int,
     champion: bool | None,
     record: bool,
+    allow_leaks: bool,
     steps: Steps,
 ) -> Trained:
     week = settle_as_of(company, as_of)
@@ -201,6 +208,17 @@ def _train(
     y = labels[in_churn | in_clv]
     excluded = int((churn_rows & np.isnan(y)).sum())
     churn_rows &= ~np.isnan(y)
+    suspects = stop_on_leaks(
+        company,
+        folded,
+        as_ofs,
+        X,
+        columns,
+        (built.as_of, built.customer),
+        y,
+        churn_rows,
+        allow_leaks,
+    )
 
     steps("learning churn")
     when, who = built.as_of, built.customer
@@ -295,6 +313,7 @@ def _train(
             "comparison": comparison,
             "clv_figures": clv_figures,
             "clv_comparison": clv_comparison,
+            "leaks": [dataclasses.asdict(one) for one in suspects],
             "seed": seed,
         },
     )
@@ -303,7 +322,7 @@ def _train(
     version = save_bundle(bundle, folder)
     run = None
     if record:
-        run = _record(
+        run = record_run(
             company,
             bundle,
             folder,
@@ -527,73 +546,3 @@ def _row(name: str, figures: dict[str, dict[str, float]]) -> dict[str, Any]:
         row[figure] = value["value"]
         row[f"{figure}_low"], row[f"{figure}_high"] = value["low"], value["high"]
     return row
-
-
-def _uri(company: Company) -> str:
-    return tracking.tracking_uri(company.config.store, company.config.tracking_uri())
-
-
-def _record(
-    company: Company,
-    bundle: Bundle,
-    folder: Path,
-    version: str,
-    figures: Any,
-    clv_figures: Any,
-    by_as_of: Any,
-    drawn: dict[str, Any],
-    champion: bool | None,
-    capacity: int,
-) -> Any:
-    """Keep the training in MLflow, with its plots."""
-    from retain import explain
-    from retain.report import charts
-
-    metrics = {f"churn.{name}": v["value"] for name, v in figures.items()}
-    metrics |= {f"clv.{name}": v["value"] for name, v in clv_figures.items()}
-    for prefix, source in (("churn", figures), ("clv", clv_figures)):
-        for name, v in source.items():
-            metrics |= {f"{prefix}.{name}.low": v["low"], f"{prefix}.{name}.high": v["high"]}
-    with tempfile.TemporaryDirectory() as scratch:
-        plots = Path(scratch) / "plots"
-        plots.mkdir()
-        figs = {
-            "calibration": charts.calibration_figure(drawn["p"]["retain"], drawn["y"]),
-            "gain": charts.gain_figure(drawn["p"], drawn["y"], capacity / max(len(drawn["y"]), 1)),
-        }
-        sample = drawn["T"][:2000]
-        figs["shap_summary"] = explain.summary_figure(
-            drawn["head"].contributions(sample)[:, :-1], sample, drawn["names"]
-        )
-        for name, figure in figs.items():
-            charts.write_png(figure, plots / f"{name}.png")
-        (Path(scratch) / "comparison.json").write_text(
-            json.dumps(
-                {"churn": bundle.about["comparison"], "clv": bundle.about["clv_comparison"]}
-            ),
-            encoding="utf-8",
-        )
-        boosters = {"churn": bundle.churn.head.booster_}
-        if bundle.clv is not None:
-            boosters["clv"] = bundle.clv.head.booster_
-        return tracking.record_training(
-            tracking.TrainingRecord(
-                run_name=f"{company.config.company} {bundle.about['as_of']}",
-                model_version=version,
-                config_version=company.config.fingerprint(),
-                settings=bundle.settings,
-                metrics={k: float(v) for k, v in metrics.items()},
-                bundle=folder,
-                boosters=boosters,
-                metrics_by_as_of={
-                    day: {f"churn.{n}": v["value"] for n, v in found.items()}
-                    for day, found in by_as_of.items()
-                },
-                fingerprints=company.tables.fingerprints,
-                artifacts={"plots": plots, "": Path(scratch) / "comparison.json"},
-            ),
-            uri=_uri(company),
-            experiment=company.config.experiment,
-            registered_model=company.config.model_name,
-            champion=champion,
-        )
