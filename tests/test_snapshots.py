@@ -16,6 +16,7 @@ from retain.snapshots import (
     ChurnRule,
     ClvRule,
     churn_labels,
+    churned_by,
     clv_basis,
     clv_labels,
     eligibility,
@@ -253,6 +254,46 @@ def test_nothing_bought_and_nothing_used_for_the_whole_horizon_is_inactivity() -
     why = reason(known, rule)
     assert {name for name, one in why.items() if one != ELIGIBLE} == {"stale", "old"}
     assert why["stale"] == "no behaviour in 2 weeks"
+
+
+def test_a_curve_counts_who_had_left_by_each_horizon_and_never_falls(
+    contracts: FoldedWeeks,
+) -> None:
+    by = churned_by(contracts, [WEEK], RULE, (1, 2, RULE.horizon_weeks, 400))
+
+    np.testing.assert_array_equal(by[2], churn_labels(contracts, [WEEK], RULE)[0])
+    known = ~np.isnan(by[0])
+    assert (np.diff(by[:3], axis=0)[:, known] >= 0).all()
+    assert by[0][known].sum() < by[2][known].sum()
+    assert np.isnan(by[3]).all()
+
+
+def test_past_its_own_horizon_inactivity_is_any_silence_of_that_length() -> None:
+    paid = table(
+        "customer_id paid_at amount",
+        """
+        silent 2024-06-20 10
+        steady 2024-06-20 10
+        steady 2024-07-10 10
+        steady 2024-07-31 10
+        later 2024-06-20 10
+        later 2024-07-03 10
+        back 2024-06-20 10
+        back 2024-08-05 10
+        """,
+    )
+    known = folded({"payments": paid})
+    rule = ChurnRule("inactivity", horizon_weeks=4)
+    by = churned_by(known, [WEEK], rule, (2, 4, 5, 6))
+
+    assert np.isnan(by[0]).all()
+    np.testing.assert_array_equal(by[1], churn_labels(known, [WEEK], rule)[0])
+    left = [[n for n, one in by_customer(known, row[0]).items() if one == 1] for row in by]
+    assert left[1:] == [
+        ["back", "silent"],
+        ["back", "later", "silent"],
+        ["back", "later", "silent"],
+    ]
 
 
 def test_behaviour_counts_although_the_table_is_younger_than_the_rule() -> None:

@@ -6,7 +6,7 @@ whole window, with gap and grace, lies in the past.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ __all__ = [
     "ClvRule",
     "Split",
     "churn_labels",
+    "churned_by",
     "clv_basis",
     "clv_labels",
     "eligibility",
@@ -188,6 +189,54 @@ def churn_labels(
     if not rule.include_involuntary:
         churned[involuntary] = np.nan
     return churned, involuntary
+
+
+def churned_by(
+    folded: FoldedWeeks, as_ofs: Any, rule: ChurnRule, horizons: Any
+) -> NDArray[np.float64]:
+    """Say who had left by each of several horizons: what a survival curve is learnt from.
+
+    Parameters
+    ----------
+    folded
+        Everything known by the day on which the model is trained.
+    as_ofs
+        Weeks of observation, shape (as_ofs,).
+    rule
+        What counts as leaving; its own horizon is that of `churn_labels`.
+    horizons
+        Weeks after the gap, ascending.
+
+    Returns
+    -------
+    array of shape (horizons, as_ofs, customers)
+        1 had left, 0 had not, never falling with the horizon; nan as in `churn_labels`, where the
+        window is not ripe, and for inactivity before the rule's horizon: nobody can have been
+        silent for 13 weeks after 4. Past it, whoever was silent for the rule's horizon at a
+        stretch has left, also when they came back later.
+    """
+    as_ofs = np.asarray(as_ofs, dtype=np.int64)
+    out = np.full((len(horizons), len(as_ofs), len(folded.customers)), np.nan)
+    for at, weeks in enumerate(horizons):
+        one = replace(rule, horizon_weeks=int(weeks))
+        ripe = as_ofs + one.ripe_weeks <= folded.last_week
+        if not ripe.any():
+            continue
+        if rule.kind != "inactivity":
+            out[at, ripe] = churn_labels(folded, as_ofs[ripe], one)[0]
+        elif weeks >= rule.horizon_weeks:
+            out[at, ripe] = _fell_silent(folded, as_ofs[ripe], rule, int(weeks))
+    return out
+
+
+def _fell_silent(folded: FoldedWeeks, as_ofs: Any, rule: ChurnRule, weeks: int) -> Any:
+    """Tell who was silent for the rule's horizon at a stretch within so many weeks of as_of."""
+    first = int(min(as_ofs.min(), folded.first_week))
+    quiet = _cumulated(_leaving(folded, first, rule)[0])
+    stretch = rule.horizon_weeks
+    ends = _cumulated(quiet[stretch:] - quiet[:-stretch] == stretch)  # of a silence, by first week
+    here = as_ofs - first + 1 + rule.gap_weeks
+    return (ends[here + weeks - stretch + 1] - ends[here]) > 0
 
 
 def _leaving(folded: FoldedWeeks, first: int, rule: ChurnRule) -> tuple[Any, Any, Any]:
