@@ -23,6 +23,7 @@ from retain.model import (
     ChurnHead,
     ClvHead,
     Encoder,
+    FittedCurve,
     LogitCalibrator,
     ScaleCalibrator,
     default_lightgbm,
@@ -91,6 +92,8 @@ def learn(panel, seed=0, **more):
 def make_bundle(panel, seed=0, clv=True):
     churn, value = learn(panel, seed)
     frame = pd.DataFrame(panel.X, columns=["driver", "size", "plan", "gappy"])
+    # one column more: the number of the interval
+    later = ChurnHead(rounds=5).fit(np.column_stack([panel.X, panel.when % 3]), panel.left)
     frame["plan"] = np.array(["basic", "pro", "größer", "企业版"])[panel.X[:, 2].astype(int)]
     return Bundle(
         settings={"churn": {"horizon_weeks": 8}, "company": "Åland & Söhne"},
@@ -101,6 +104,7 @@ def make_bundle(panel, seed=0, clv=True):
         churn=churn,
         clv=value if clv else None,
         about={"as_of": "2026-11-15", "figures": {"auc": {"value": float("nan")}}},
+        curve=FittedCurve((4, 8, 26), 8, (0.4, 0.6, float("nan")), later),
     )
 
 
@@ -218,6 +222,10 @@ def test_a_loaded_bundle_predicts_the_same(panel, bundle, tmp_path):
         bundle.churn.interval(panel.X, 0.9), loaded.churn.interval(panel.X, 0.9)
     )
     np.testing.assert_array_equal(bundle.clv.interval(panel.X), loaded.clv.interval(panel.X))
+    np.testing.assert_array_equal(
+        bundle.curve.churned_by(panel.X, panel.chance),
+        loaded.curve.churned_by(panel.X, panel.chance),
+    )
     assert loaded.churn.head.predict(panel.X[:5]).tolist() == (
         bundle.churn.head.predict(panel.X[:5]).tolist()
     )
@@ -247,7 +255,13 @@ def test_the_folder_holds_text_and_json_and_nothing_that_could_run(bundle, tmp_p
 
     assert {name.rsplit(".", 1)[1] for name in files} == {"txt", "json"}
     assert sorted(files) == sorted(
-        ["bundle.json", "churn.txt", "clv.txt", *(f"churn_refit_{n}.txt" for n in range(3))]
+        [
+            "bundle.json",
+            "churn.txt",
+            "clv.txt",
+            "curve.txt",
+            *(f"churn_refit_{n}.txt" for n in range(3)),
+        ]
     )
     for name, content in files.items():
         assert b"\x80\x04" not in content  # how a pickle begins
@@ -292,7 +306,7 @@ DAMAGES = {
     "another thing": (lambda f: (f / "bundle.json").write_text("[]"), "is damaged"),
     "another format": (
         lambda f: _edit(f / "bundle.json", lambda saved: saved.update(format=99)),
-        r"format 99; this version of retain reads format 1. Train again",
+        r"format 99; this version of retain reads format 2. Train again",
     ),
     "a part missing": (
         lambda f: _edit(f / "bundle.json", lambda saved: saved.pop("encoder")),

@@ -6,6 +6,7 @@ This room knows only X and y: rows, when they were observed (a whole number) and
 
 from retain.model.bundle import Bundle, load_bundle, save_bundle
 from retain.model.calibration import LogitCalibrator, ScaleCalibrator, expit, logit
+from retain.model.curve import FittedCurve, fit_curve
 from retain.model.encoding import Encoder
 from retain.model.fitting import (
     SETTINGS,
@@ -25,12 +26,14 @@ __all__ = [
     "Encoder",
     "FittedChurn",
     "FittedClv",
+    "FittedCurve",
     "LogitCalibrator",
     "ScaleCalibrator",
     "default_lightgbm",
     "expit",
     "fit_churn",
     "fit_clv",
+    "fit_curve",
     "load_bundle",
     "logit",
     "save_bundle",

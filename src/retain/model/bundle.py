@@ -12,13 +12,14 @@ from typing import Any
 
 from retain.errors import ModelMismatchError
 from retain.model.calibration import LogitCalibrator, ScaleCalibrator
+from retain.model.curve import FittedCurve
 from retain.model.encoding import Encoder
 from retain.model.fitting import FittedChurn, FittedClv
 from retain.model.heads import ChurnHead, ClvHead
 
 __all__ = ["Bundle", "load_bundle", "save_bundle"]
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass
@@ -35,8 +36,9 @@ class Bundle:
         Tables (and their columns) that the model was trained with.
     lists
         Names fixed at training: most used features, comment themes.
-    encoder, churn, clv
-        The fitted parts; `clv` is None where no value could be learnt.
+    encoder, churn, clv, curve
+        The fitted parts; `clv` is None where no value could be learnt, `curve` where no horizon
+        but the headline's was asked for.
     about
         What is shown beside scores: training date, base rate, metrics, peers.
     """
@@ -50,6 +52,7 @@ class Bundle:
     clv: FittedClv | None
     about: dict[str, Any] = field(default_factory=dict)
     version: str = ""
+    curve: FittedCurve | None = None
 
     def files(self) -> dict[str, str]:
         """Return file name to text; equal models give equal texts."""
@@ -70,6 +73,7 @@ class Bundle:
                 "refits": len(self.churn.refits),
             },
             "clv": None,
+            "curve": None,
             "about": self.about,
         }
         if self.clv is not None:
@@ -80,6 +84,17 @@ class Bundle:
                 "stretch": self.clv.stretch,
                 "bins": self.clv.bins,
                 "chosen": self.clv.chosen,
+            }
+        if self.curve is not None:
+            if self.curve.head is not None:
+                files["curve.txt"] = self.curve.head.to_text()
+            saved["curve"] = {
+                "horizons": self.curve.horizons,
+                "headline": self.curve.headline,
+                # JSON has no nan
+                "multiples": [one if one == one else None for one in self.curve.multiples],
+                "first": self.curve.first,
+                "chosen": self.curve.chosen,
             }
         saved["files"] = {name: _sha256(text) for name, text in sorted(files.items())}
         files["bundle.json"] = json.dumps(saved, indent=1, sort_keys=True, ensure_ascii=False)
@@ -169,6 +184,7 @@ def load_bundle(folder: Path) -> Bundle:
             clv,
             saved["about"],
             bundle_version({"bundle.json": text, **texts}),
+            None if saved["curve"] is None else _curve(saved["curve"], texts, wide),
         )
     except (KeyError, TypeError, json.JSONDecodeError, OSError, UnicodeDecodeError) as problem:
         raise ModelMismatchError(
@@ -193,6 +209,18 @@ def _texts(folder: Path, expected: dict[str, str]) -> dict[str, str]:
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _curve(saved: dict[str, Any], texts: dict[str, str], wide: int) -> FittedCurve:
+    text = texts.get("curve.txt")
+    return FittedCurve(
+        tuple(saved["horizons"]),
+        saved["headline"],
+        tuple(float("nan") if one is None else one for one in saved["multiples"]),
+        None if text is None else _churn_head(text, wide + 1),
+        saved["first"],
+        saved["chosen"],
+    )
 
 
 def _churn_head(text: str, wide: int) -> ChurnHead:

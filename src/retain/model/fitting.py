@@ -57,6 +57,9 @@ class FittedChurn:
         Settings and rounds.
     out_of_time
         Rows scored by models that had not seen them: position, raw log-odds, period.
+    out_of_bag
+        Probability of each row by refits whose resample left its customer out, shape (rows,);
+        nan where none did.
     """
 
     head: ChurnHead
@@ -64,6 +67,7 @@ class FittedChurn:
     refits: list[ChurnHead] = field(default_factory=list)
     chosen: dict[str, Any] = field(default_factory=dict)
     out_of_time: dict[str, Any] = field(default_factory=dict)
+    out_of_bag: Floats | None = None
 
     def predict(self, X: Any) -> Floats:
         """Return calibrated probabilities, shape (rows,)."""
@@ -191,18 +195,25 @@ def fit_churn(
         calibrator = LogitCalibrator()
     progress("learning from every snapshot")
     head.fit(X, y)
-    others = []
+    others, left_out = [], np.zeros((2, len(y)))  # sum of scores, and of how many
     for number in range(refits):
         progress(f"refit {number + 1} of {refits}")
         rows = _resampled(who, seed + 1000 + number, REFIT_ROWS)
-        if len(np.unique(y[rows])) == 2:
-            others.append(
-                ChurnHead(
-                    **_for_rows(chosen, len(rows)), **{**fixed, "seed": seed + 1 + number}
-                ).fit(X[rows], y[rows])
-            )
+        if len(np.unique(y[rows])) < 2:
+            continue
+        other = ChurnHead(**_for_rows(chosen, len(rows)), **{**fixed, "seed": seed + 1 + number})
+        others.append(other.fit(X[rows], y[rows]))
+        apart = np.flatnonzero(~np.isin(who, who[rows]))
+        left_out[:, apart] += np.stack([other.raw_score(X[apart]), np.ones(len(apart))])
+    with np.errstate(invalid="ignore"):
+        out_of_bag = calibrator(left_out[0] / left_out[1])
     return FittedChurn(
-        head, calibrator, others, chosen, {"rows": np.flatnonzero(seen), "raw": raw[seen]}
+        head,
+        calibrator,
+        others,
+        chosen,
+        {"rows": np.flatnonzero(seen), "raw": raw[seen]},
+        out_of_bag,
     )
 
 

@@ -48,7 +48,8 @@ class _BoostedTrees(BaseEstimator):
     def _objective(self) -> dict[str, Any]:
         raise NotImplementedError
 
-    def _train(self, X: Any, y: Any, valid: Any = None) -> Any:
+    def _train(self, X: Any, y: Any, valid: Any = None, offset: Any = None) -> Any:
+        """Grow the trees; with `offset` (of X, and third in `valid`) on top of a score given."""
         import lightgbm as lgb
 
         parameters = {
@@ -72,12 +73,18 @@ class _BoostedTrees(BaseEstimator):
             X,
             np.asarray(y, dtype=np.float64),
             categorical_feature=list(self.categorical) or "auto",
+            init_score=offset,
             free_raw_data=True,
         )
         record: dict[str, Any] = {}
         if valid is None:
             return lgb.train(parameters, data, self.rounds), record
-        held_out = lgb.Dataset(valid[0], np.asarray(valid[1], dtype=np.float64), reference=data)
+        held_out = lgb.Dataset(
+            valid[0],
+            np.asarray(valid[1], dtype=np.float64),
+            init_score=valid[2] if len(valid) > 2 else None,
+            reference=data,
+        )
         booster = lgb.train(
             parameters,
             data,

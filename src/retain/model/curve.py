@@ -1,0 +1,245 @@
+"""When customers leave: one curve per customer through the probability on the page.
+
+The probability of leaving within the headline horizon gives a cumulative hazard,
+``L = -log(1 - p)``. Within each interval between two horizons the hazard is a multiple of it,
+corrected by trees that know the customer (a renewal that is due in week 20 moves the hazard there).
+Hazards are never below zero, so the probability never falls with the horizon; those of the
+intervals up to the headline horizon are scaled so that they add up to L, so the curve passes
+through p exactly. Each interval is learnt from everyone who was there when it began and whose
+interval is over: customers whose later intervals are not over yet count in the earlier ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retain.model.calibration import logit
+from retain.model.heads import ChurnHead
+
+__all__ = ["FittedCurve", "fit_curve"]
+
+Floats = NDArray[np.float64]
+LEAST_EVENTS = 50  # in an interval, to learn it
+MOST_ROUNDS, ROUNDS_STEP = 120, 20
+CURVE_ROWS = 60_000
+EDGE = 1e-9
+
+
+@dataclass
+class FittedCurve:
+    """Probabilities of having left by each of several horizons.
+
+    Parameters
+    ----------
+    horizons
+        Weeks, ascending; the headline's is one of them.
+    headline
+        The horizon of the probability on the page.
+    multiples
+        Per horizon the hazard of the interval that ends there, as a multiple of the headline's
+        cumulative hazard; nan where nothing could be learnt and the last rate goes on.
+    head
+        Corrections per customer and interval, None where the multiples do as well.
+    first
+        Position of the first horizon that has a meaning: for inactivity that of the headline.
+    chosen
+        How it was learnt.
+    """
+
+    horizons: tuple[int, ...]
+    headline: int
+    multiples: tuple[float, ...]
+    head: ChurnHead | None = None
+    first: int = 0
+    chosen: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def learnt_weeks(self) -> int:
+        """Longest horizon that was learnt; beyond it the last rate of leaving goes on."""
+        last = max(at for at, one in enumerate(self.multiples) if one == one)
+        return self.horizons[last]
+
+    def churned_by(self, X: Any, probability: Any) -> Floats:
+        """Return the probability of having left by each horizon, shape (rows, horizons).
+
+        Parameters
+        ----------
+        X
+            Encoded features, shape (rows, columns).
+        probability
+            Calibrated probability within the headline horizon, shape (rows,).
+
+        Returns
+        -------
+        array
+            In [0, 1], never falling along a row, equal to `probability` at the headline horizon;
+            nan before `first`.
+        """
+        X, p = np.asarray(X, dtype=np.float64), np.asarray(probability, dtype=np.float64)
+        whole = -np.log1p(-np.clip(p, EDGE, 1.0 - EDGE))
+        at_headline = self.horizons.index(self.headline)
+        hazards = np.full((len(X), len(self.horizons)), np.nan)
+        began = (0, *self.horizons[:-1])
+        for at, (begin, end) in enumerate(zip(began, self.horizons, strict=True)):
+            if at < self.first:
+                continue
+            if self.multiples[at] == self.multiples[at]:
+                hazards[:, at] = self._hazard(X, whole, at)
+            else:
+                rate = hazards[:, at - 1] / (begin - began[at - 1])
+                hazards[:, at] = rate * (end - begin)
+        early = slice(self.first, at_headline + 1)
+        hazards[:, early] *= (whole / np.maximum(hazards[:, early].sum(axis=1), EDGE))[:, None]
+        curve = np.full_like(hazards, np.nan)
+        curve[:, self.first :] = -np.expm1(-np.cumsum(hazards[:, self.first :], axis=1))
+        # to the last bit, where rounding would part them
+        curve[:, at_headline] = p
+        curve[:, :at_headline] = np.minimum(curve[:, :at_headline], p[:, None])
+        curve[:, at_headline:] = np.maximum(curve[:, at_headline:], p[:, None])
+        return curve
+
+    def _hazard(self, X: Floats, whole: Floats, at: int) -> Floats:
+        score = _offset(whole, self.multiples[at])
+        if self.head is not None:
+            score = score + self.head.raw_score(_beside(X, at))
+        return np.logaddexp(0.0, score)  # -log(1 - expit(score))
+
+
+def fit_curve(
+    X: Any,
+    by: Any,
+    probability: Any,
+    who: Any,
+    weight: Any,
+    *,
+    horizons: tuple[int, ...],
+    headline: int,
+    categorical: list[int] | None = None,
+    seed: int = 0,
+) -> FittedCurve:
+    """Learn how the hazard is spread over the intervals, and how customers differ in that.
+
+    Parameters
+    ----------
+    X
+        Encoded features, shape (rows, columns).
+    by
+        1 had left by the horizon, 0 had not, nan not known; shape (rows, horizons).
+    probability
+        Calibrated probability within the headline horizon from models that had not learnt from
+        the row's customer, shape (rows,).
+    who, weight
+        Customer (a whole number) and weight of each row.
+    horizons, headline
+        See `FittedCurve`.
+    categorical
+        Positions of categorical columns.
+    seed
+        Same seed and rows, same bytes.
+
+    Returns
+    -------
+    FittedCurve
+        With trees where they tell customers who were set aside better than the multiples alone.
+    """
+    X, by, who = np.asarray(X, dtype=np.float64), np.asarray(by, dtype=np.float64), np.asarray(who)
+    whole = -np.log1p(-np.clip(probability, EDGE, 1.0 - EDGE))
+    at_headline = horizons.index(headline)
+    first = next((at for at in range(len(horizons)) if not np.isnan(by[:, at]).all()), at_headline)
+    multiples = np.full(len(horizons), np.nan)
+    rows, intervals, left = [], [], []
+    for at in range(first, len(horizons)):
+        there = np.zeros(len(by)) if at == first else by[:, at - 1]
+        risk = np.flatnonzero((there == 0) & ~np.isnan(by[:, at]))
+        events = by[risk, at]
+        if events.sum() < LEAST_EVENTS:
+            if at <= at_headline:
+                multiples[at] = (horizons[at] - (horizons[at - 1] if at else 0)) / headline
+                continue
+            break
+        multiples[at] = _multiple(whole[risk], events, np.asarray(weight, float)[risk])
+        rows.append(risk)
+        intervals.append(np.full(len(risk), at))
+        left.append(events)
+    curve = FittedCurve(tuple(horizons), headline, tuple(multiples.tolist()), None, first)
+    if not rows:
+        return curve
+    row, interval, y = np.concatenate(rows), np.concatenate(intervals), np.concatenate(left)
+    kept = _thinned(who[row], seed)
+    row, interval, y = row[kept], interval[kept], y[kept]
+    offset = _offset(whole[row], multiples[interval])
+    head, chosen = _correction(
+        _beside(X[row], interval), y, offset, who[row], tuple(categorical or ()), seed
+    )
+    curve.head, curve.chosen = head, chosen
+    return curve
+
+
+def _correction(
+    X: Floats, y: Floats, offset: Floats, who: Any, categorical: tuple[int, ...], seed: int
+) -> tuple[ChurnHead | None, dict[str, Any]]:
+    """Grow trees as long as they help on customers set aside; none when they do not."""
+    people = np.unique(who)
+    aside = np.random.default_rng(seed).permutation(people)[: len(people) // 3]
+    test = np.isin(who, aside)
+    settings: dict[str, Any] = {
+        "num_leaves": 6,
+        "max_depth": 3,
+        "min_child_samples": 200,
+        "l2": 20.0,
+        "categorical": categorical,
+        "seed": seed,
+    }
+    chosen: dict[str, Any] = {"rows": len(y), "rounds": 0}
+    if len(np.unique(y[test])) < 2 or len(np.unique(y[~test])) < 2:
+        return None, chosen
+    trial = ChurnHead(**settings, rounds=MOST_ROUNDS)
+    _, record = trial._train(
+        X[~test], y[~test], (X[test], y[test], offset[test]), offset=offset[~test]
+    )
+    curve = np.asarray(record["valid_0"]["binary_logloss"])
+    without = float(np.mean(np.logaddexp(0.0, offset[test]) - y[test] * offset[test]))
+    steps = np.arange(ROUNDS_STEP, MOST_ROUNDS + 1, ROUNDS_STEP)
+    best = int(steps[curve[steps - 1].argmin()])
+    chosen |= {"log_loss_without": without, "log_loss_with": float(curve[best - 1])}
+    if curve[best - 1] >= without:
+        return None, chosen
+    head = ChurnHead(**settings, rounds=best)
+    head.booster_, _ = head._train(X, y, offset=offset)
+    head.n_features_in_, head.classes_ = X.shape[1], np.array([0.0, 1.0])
+    return head, chosen | {"rounds": best}
+
+
+def _multiple(whole: Floats, events: Floats, weight: Floats) -> float:
+    """Solve for the multiple at which as many leave as did."""
+    from scipy.optimize import brentq
+
+    seen = float((weight * events).sum())
+
+    def surplus(log_multiple: float) -> float:
+        return float((weight * -np.expm1(-whole * np.exp(log_multiple))).sum()) - seen
+
+    return float(np.exp(brentq(surplus, -12.0, 12.0)))
+
+
+def _offset(whole: Any, multiple: Any) -> Floats:
+    """Log-odds of leaving in an interval whose hazard is a multiple of the headline's."""
+    return logit(-np.expm1(-whole * multiple))
+
+
+def _beside(X: Floats, interval: Any) -> Floats:
+    """Put the number of the interval beside the features."""
+    return np.column_stack([X, np.broadcast_to(np.asarray(interval, dtype=np.float64), len(X))])
+
+
+def _thinned(who: Any, seed: int) -> Any:
+    if len(who) <= CURVE_ROWS:
+        return np.arange(len(who))
+    people = np.unique(who)
+    share = len(people) * CURVE_ROWS // len(who)
+    keep = np.random.default_rng(seed).permutation(people)[:share]
+    return np.flatnonzero(np.isin(who, keep))
