@@ -10,6 +10,14 @@ from retain.metrics.adoption import (
 from retain.metrics.calculator import THEMES, Calculator, metric
 from retain.metrics.comments import CommentTheme, CommentThemes, comment_themes
 from retain.metrics.feedback import FEEDBACK, answer_rate, comment_rate
+from retain.metrics.ledger import Ledger, mrr_ledger
+from retain.metrics.lifetime import clv_formula, lifetime_lift
+from retain.metrics.logos import (
+    LOGOS,
+    annualised,
+    customer_churn_rate,
+    customer_retention_rate,
+)
 from retain.metrics.opinions import OPINIONS, ces, csat, nps
 from retain.metrics.period import Period
 from retain.metrics.product import (
@@ -22,40 +30,76 @@ from retain.metrics.product import (
     stickiness,
     time_in_product,
 )
+from retain.metrics.recurring import RECURRING, monthly_amount, mrr, mrr_movement
 from retain.metrics.result import Ids, Metric
+from retain.metrics.retention import (
+    RETENTION,
+    gross_revenue_retention,
+    mrr_churn_rate,
+    net_revenue_retention,
+    quick_ratio,
+)
 from retain.metrics.rows import NO_SEGMENT
 from retain.metrics.user_days import UserDays, user_days
+from retain.metrics.vendors import RULES, Rules, SameMonth, same_month
 from retain.metrics.waiting import WAITING, Waiting, time_to_adopt, time_to_value
 
-METRICS = (*OPINIONS, *FEEDBACK, *PRODUCT, *ADOPTION, *WAITING)
+METRICS = (
+    *OPINIONS,
+    *FEEDBACK,
+    *PRODUCT,
+    *ADOPTION,
+    *WAITING,
+    *RECURRING,
+    *LOGOS,
+    *RETENTION,
+)
 
 __all__ = [
     "METRICS",
     "NO_SEGMENT",
+    "RULES",
     "THEMES",
     "Calculator",
     "CommentTheme",
     "CommentThemes",
     "Ids",
+    "Ledger",
     "Metric",
     "Period",
+    "Rules",
+    "SameMonth",
     "UserDays",
     "Waiting",
     "account_breadth",
     "active_days",
     "active_users",
+    "annualised",
     "answer_rate",
     "ces",
+    "clv_formula",
     "comment_rate",
     "comment_themes",
     "csat",
+    "customer_churn_rate",
+    "customer_retention_rate",
     "engagement_score",
     "feature_adoption",
     "feature_depth",
     "feature_weeks",
+    "gross_revenue_retention",
+    "lifetime_lift",
     "login_frequency",
     "metric",
+    "monthly_amount",
+    "mrr",
+    "mrr_churn_rate",
+    "mrr_ledger",
+    "mrr_movement",
+    "net_revenue_retention",
     "nps",
+    "quick_ratio",
+    "same_month",
     "session_length",
     "stickiness",
     "time_in_product",

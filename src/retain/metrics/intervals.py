@@ -8,7 +8,7 @@ from statistics import NormalDist
 
 from retain.errors import TableError
 
-__all__ = ["mean_interval", "net_interval", "share_interval", "z_of"]
+__all__ = ["exact_share_interval", "mean_interval", "net_interval", "share_interval", "z_of"]
 
 
 def z_of(level: float) -> float:
@@ -43,6 +43,32 @@ def share_interval(k: int, n: int, level: float = 0.95) -> tuple[float, float] |
     centre = (k + z * z / 2) / (n + z * z)
     half = z * sqrt(k * (n - k) / n + z * z / 4) / (n + z * z)
     return (0.0 if k == 0 else centre - half), (1.0 if k == n else centre + half)
+
+
+def exact_share_interval(k: int, n: int, level: float = 0.95) -> tuple[float, float] | None:
+    """Clopper and Pearson's interval of a share, in [0, 1]; None without trials.
+
+    It covers at least at its level whatever the share, and is wider than Wilson's.
+
+    Examples
+    --------
+    >>> low, high = exact_share_interval(80, 100)
+    >>> round(low, 4), round(high, 4)
+    (0.7082, 0.8733)
+
+    References
+    ----------
+    Clopper and Pearson (1934), Biometrika 26, 404-413.
+    """
+    from scipy.special import betaincinv
+
+    z_of(level)  # refuses a level that is none
+    if n == 0:
+        return None
+    tail = (1 - level) / 2
+    low = 0.0 if k == 0 else float(betaincinv(k, n - k + 1, tail))
+    high = 1.0 if k == n else float(betaincinv(k + 1, n - k, 1 - tail))
+    return low, high
 
 
 def net_interval(

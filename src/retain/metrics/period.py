@@ -64,17 +64,17 @@ class Period:
     @property
     def label(self) -> str:
         """Its name: a calendar month as ``2026-10``, else first and last day."""
-        if self._months:
+        if self.months:
             return (
                 f"{self.start:%Y-%m}"
-                if self._months == 1
+                if self.months == 1
                 else f"{self.start:%Y-%m}.." + (f"{self.end - timedelta(1):%Y-%m}")
             )
         return f"{self.start}..{self.end - timedelta(1)}"
 
     def previous(self, n: int = 1) -> Period:
         """Step back `n` periods: calendar months where it is made of them, else equal days."""
-        if months := self._months:
+        if months := self.months:
             start = _months_later(self.start, -n * months)
             return Period(start, _months_later(start, months))
         back = timedelta(self.days * n)
@@ -88,7 +88,7 @@ class Period:
         )
 
     @property
-    def _months(self) -> int:
+    def months(self) -> int:
         """How many whole calendar months it is made of; 0 when it is not."""
         if self.start.day != 1 or self.end.day != 1:
             return 0
