@@ -135,10 +135,12 @@ FEEDBACK_EXAMPLES = {
 
 from metric_examples_money import MONEY_EXAMPLES  # noqa: E402  it needs the above
 from product_examples import PRODUCT_EXAMPLES  # noqa: E402 - made of what stands above
+from service_examples import SERVICE_EXAMPLES  # noqa: E402
 
 EXAMPLES: Mapping[str, Example] = {
     **OPINION_EXAMPLES,
     **FEEDBACK_EXAMPLES,
+    **SERVICE_EXAMPLES,
     **PRODUCT_EXAMPLES,
     **MONEY_EXAMPLES,
 }

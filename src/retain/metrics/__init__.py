@@ -9,15 +9,12 @@ from retain.metrics.adoption import (
 )
 from retain.metrics.calculator import THEMES, Calculator, metric
 from retain.metrics.comments import CommentTheme, CommentThemes, comment_themes
+from retain.metrics.effort import EFFORT, channel_switches, high_effort_share, repeat_contacts
 from retain.metrics.feedback import FEEDBACK, answer_rate, comment_rate
+from retain.metrics.hours import WEEKDAYS_9_TO_17, Schedule
 from retain.metrics.ledger import Ledger, mrr_ledger
 from retain.metrics.lifetime import clv_formula, lifetime_lift
-from retain.metrics.logos import (
-    LOGOS,
-    annualised,
-    customer_churn_rate,
-    customer_retention_rate,
-)
+from retain.metrics.logos import LOGOS, annualised, customer_churn_rate, customer_retention_rate
 from retain.metrics.opinions import OPINIONS, ces, csat, nps
 from retain.metrics.period import Period
 from retain.metrics.product import (
@@ -40,6 +37,14 @@ from retain.metrics.retention import (
     quick_ratio,
 )
 from retain.metrics.rows import NO_SEGMENT
+from retain.metrics.service import (
+    SERVICE,
+    first_contact_resolution,
+    reopened,
+    sla_met,
+    transferred,
+)
+from retain.metrics.times import TIMES, first_response_time, resolution_time
 from retain.metrics.user_days import UserDays, user_days
 from retain.metrics.vendors import RULES, Rules, SameMonth, same_month
 from retain.metrics.waiting import WAITING, Waiting, time_to_adopt, time_to_value
@@ -53,6 +58,9 @@ METRICS = (
     *RECURRING,
     *LOGOS,
     *RETENTION,
+    *SERVICE,
+    *TIMES,
+    *EFFORT,
 )
 
 __all__ = [
@@ -60,6 +68,7 @@ __all__ = [
     "NO_SEGMENT",
     "RULES",
     "THEMES",
+    "WEEKDAYS_9_TO_17",
     "Calculator",
     "CommentTheme",
     "CommentThemes",
@@ -69,6 +78,7 @@ __all__ = [
     "Period",
     "Rules",
     "SameMonth",
+    "Schedule",
     "UserDays",
     "Waiting",
     "account_breadth",
@@ -77,6 +87,7 @@ __all__ = [
     "annualised",
     "answer_rate",
     "ces",
+    "channel_switches",
     "clv_formula",
     "comment_rate",
     "comment_themes",
@@ -87,7 +98,10 @@ __all__ = [
     "feature_adoption",
     "feature_depth",
     "feature_weeks",
+    "first_contact_resolution",
+    "first_response_time",
     "gross_revenue_retention",
+    "high_effort_share",
     "lifetime_lift",
     "login_frequency",
     "metric",
@@ -99,11 +113,16 @@ __all__ = [
     "net_revenue_retention",
     "nps",
     "quick_ratio",
+    "reopened",
+    "repeat_contacts",
+    "resolution_time",
     "same_month",
     "session_length",
+    "sla_met",
     "stickiness",
     "time_in_product",
     "time_to_adopt",
     "time_to_value",
+    "transferred",
     "user_days",
 ]

@@ -228,7 +228,7 @@ class Rows:
             When there is no such column to cut by, or a customer is in two segments.
         """
         columns = columns_of(by)
-        rows = self._with_segments(judged, columns)
+        rows = self.cut(judged, by)
         cuts = [f"by_{at}" for at in range(len(columns))]
         used = " FILTER (WHERE excluded_because IS NULL)"
         wanted = ["count(*)", "histogram(excluded_because)"] + [
@@ -273,8 +273,9 @@ class Rows:
             return eval("engine.sql(select)", {}, names)
         return eval("anchor.query('retain_anchor', select)", {}, names)
 
-    def _with_segments(self, judged: str, columns: tuple[str, ...]) -> str:
-        """Add ``by_0``, ``by_1``, ... to judged rows."""
+    def cut(self, judged: str, by: By) -> str:
+        """Write judged rows with their segments as ``by_0``, ``by_1``, ...; see `tally`."""
+        columns = columns_of(by)
         if not columns:
             return judged
         own = self.sql(judged).columns
