@@ -181,6 +181,30 @@ def _parser() -> argparse.ArgumentParser:
         help="score although this table is absent (may be repeated)",
     )
 
+    one = command(
+        "promote",
+        _promote,
+        "let a challenger score when it is better than the champion beyond noise",
+        "retain promote acme.yaml",
+    )
+    config(one)
+    one.add_argument(
+        "--model",
+        metavar="NAME",
+        default="challenger",
+        help="a version or alias; default: challenger",
+    )
+    one.add_argument("--anyway", action="store_true", help="whatever the comparison says")
+
+    one = command(
+        "monitor",
+        _monitor,
+        "compare today with what the model learnt, and its promises with what happened",
+        "retain monitor acme.yaml",
+    )
+    config(one)
+    as_of(one)
+
     one = command("report", _report, "write a scored week's page again", "retain report acme.yaml")
     config(one)
     as_of(one)
@@ -301,6 +325,8 @@ def _train(given: Any) -> int:
         )
     _show_training(made)
     role = "champion: it scores from now on" if made.run.is_champion else "challenger"
+    if made.promotion:
+        _write(made.promotion)
     _say(f"\nversion {made.bundle.version} saved in {made.folder}, registered as {role}")
     return DONE
 
@@ -318,6 +344,49 @@ def _score(given: Any) -> int:
         )
     _show_week(week)
     _say(f"\nwritten to {week.folder}")
+    return DONE
+
+
+def _promote(given: Any) -> int:
+    with _progress() as listener:
+        from retain.jobs import promote
+
+        found = promote(given.config, model=given.model, anyway=given.anyway, progress=listener)
+    from retain.report import terminal, watching
+
+    if found.comparison:
+        days = ", ".join(one["as_of"] for one in found.weeks)
+        shown = ("auc", "average_precision", "log_loss", "calibration_error", "capture_at_capacity")
+        _print(
+            terminal.metrics_table(
+                [_only(row, shown) for row in found.comparison], title=f"Judged on {days}"
+            )
+        )
+        _say("")
+        _print(watching.differences_table(found.differences))
+        _say("")
+    _write(found.why)
+    champion = found.challenger if found.promoted else found.champion
+    _say(f"champion: {champion}\nwritten to {found.file}")
+    return DONE if found.promoted else FAILED
+
+
+def _monitor(given: Any) -> int:
+    with _progress() as listener:
+        from retain.jobs import monitor
+
+        found = monitor(given.config, as_of=given.as_of, progress=listener)
+    from retain.report import watching
+
+    if len(found.weeks):
+        _print(watching.results_table(found.weeks))
+        _say("")
+    _print(watching.drift_table(found.features))
+    _say("")
+    _print(watching.advice_table(found.advice))
+    _say("")
+    verdict = "train again" if found.retrain else "no need to train again"
+    _say(f"{found.as_of}: {verdict}; written to {found.folder}")
     return DONE
 
 

@@ -22,11 +22,14 @@ __all__ = [
     "calibration_error",
     "calibration_table",
     "capture",
+    "churn_differences",
     "churn_figures",
     "clv_figures",
     "decile_table",
+    "expected_figures",
     "interval_coverage",
     "normalised_gini",
+    "value_captured",
 ]
 
 Floats = NDArray[np.float64]
@@ -179,29 +182,128 @@ def churn_figures(
     SnapshotError
         When there is nothing to judge.
     """
-    ranking = _Ranking.of(p)
-    y, p = _ranked(ranking, y), _ranked(ranking, p)
-    inside = np.clip(p, 1e-12, 1 - 1e-12)
-    loss = -(y * np.log(inside) + (1 - y) * np.log(1 - inside))
-    error = (y - p) ** 2
+    order, figures = _churn_judge(y, p, capacity)
+    return _with_intervals(figures, np.asarray(who)[order], level, seed)
+
+
+def churn_differences(
+    y: Any, p: Any, other: Any, who: Any, *, capacity: int, level: float = 0.9, seed: int = 0
+) -> dict[str, dict[str, float]]:
+    """Compare two models on the same rows: figures of `p` minus those of `other`.
+
+    Parameters
+    ----------
+    y, who, capacity, level, seed
+        As for `churn_figures`.
+    p, other
+        Probabilities of the two models, shape (rows,).
+
+    Returns
+    -------
+    dict
+        Figure (but for ``observed``) to value, low, high of the difference. Paired: both models
+        meet the same draws of customers, so that what is hard for both does not widen the interval.
+
+    Raises
+    ------
+    SnapshotError
+        When there is nothing to judge.
+
+    Examples
+    --------
+    >>> y, good, bad = [0, 1] * 9, [0.1, 0.9] * 9, [0.5, 0.5] * 9
+    >>> found = churn_differences(y, good, bad, range(18), capacity=9)
+    >>> found["auc"]["value"], found["capture_at_capacity"]["value"]
+    (0.5, 0.5)
+    """
+    order, figures = _churn_judge(y, p, capacity)
+    other_order, other_figures = _churn_judge(y, other, capacity)
+
+    def both(weight: Floats) -> dict[str, float]:
+        mine, theirs = figures(weight[order]), other_figures(weight[other_order])
+        return {name: mine[name] - theirs[name] for name in mine if name != "observed"}
+
+    return _with_intervals(both, np.asarray(who), level, seed)
+
+
+def expected_figures(
+    p: Any, *, capacity: int, level: float = 0.9, seed: int = 0
+) -> dict[str, dict[str, float]]:
+    """Say what figures to expect where outcomes are not known yet, if the probabilities are right.
+
+    Parameters
+    ----------
+    p
+        Calibrated probabilities, one customer each.
+    capacity, level, seed
+        As for `churn_figures`.
+
+    Returns
+    -------
+    dict
+        The figures of `churn_figures`: mean over outcomes drawn from `p`, and the range that holds
+        `level` of them. A model whose probabilities are wrong will miss these: that is for the
+        outcomes to show.
+
+    Raises
+    ------
+    SnapshotError
+        When there is nobody.
+    """
+    p = np.asarray(p, dtype=np.float64)
+    if len(p) == 0:
+        raise SnapshotError("nothing to expect: nobody was scored. Check who is eligible.")
+    rng = np.random.default_rng(seed)
+    draws = []
+    for _ in range(DRAWS):
+        order, figures = _churn_judge(rng.random(len(p)) < p, p, capacity)
+        draws.append(figures(np.ones(len(order))))
+    tails = (1.0 - level) / 2.0, (1.0 + level) / 2.0
+    out = {}
+    for name in draws[0]:
+        seen = np.array([draw[name] for draw in draws])
+        seen = seen[~np.isnan(seen)]
+        low, high = np.quantile(seen, tails) if len(seen) else (np.nan, np.nan)
+        mean = seen.mean() if len(seen) else np.nan
+        out[name] = {"value": float(mean), "low": float(low), "high": float(high)}
+    return out
+
+
+def value_captured(
+    y: Any, order_by: Any, value: Any, who: Any, *, capacity: int, level: float = 0.9, seed: int = 0
+) -> dict[str, float]:
+    """Share of the value of all who left that lies in the first `capacity` customers of a list.
+
+    Parameters
+    ----------
+    y
+        Outcomes 0 / 1, shape (rows,).
+    order_by
+        What the list is ordered by, highest first; ties share evenly.
+    value
+        What each customer is worth, 0 or more, in currency.
+    who, capacity, level, seed
+        As for `churn_figures`.
+
+    Returns
+    -------
+    dict
+        value, low, high; nan when nobody who left was worth anything.
+
+    Examples
+    --------
+    >>> value_captured([1, 1, 0], [3, 2, 1], [90, 10, 50], range(3), capacity=1)["value"]
+    0.9
+    """
+    ranking = _Ranking.of(order_by)
+    worth = _ranked(ranking, np.asarray(y, float) * np.asarray(value, float))
 
     def figures(weight: Floats) -> dict[str, float]:
-        count, left = ranking.sums(weight), ranking.sums(weight * y)
-        rows, leavers = count.sum(), left.sum()
-        tenth = _capture(count, left, rows / 10.0)
-        return {
-            "auc": _auc(count, left),
-            "average_precision": _average_precision(count, left),
-            "brier": _dot(weight, error) / rows,
-            "log_loss": _dot(weight, loss) / rows,
-            "calibration_error": _calibration_error(count, left, ranking.level, BINS),
-            "mean_predicted": _dot(weight, p) / rows,
-            "observed": float(leavers / rows),
-            "lift_top_tenth": 10.0 * tenth,
-            "capture_at_capacity": _capture(count, left, capacity),
-        }
+        share = _capture(ranking.sums(weight), ranking.sums(weight * worth), capacity)
+        return {"value_captured": share}
 
-    return _with_intervals(figures, np.asarray(who)[ranking.order], level, seed)
+    who = np.asarray(who)[ranking.order]
+    return _with_intervals(figures, who, level, seed)["value_captured"]
 
 
 def clv_figures(
@@ -373,6 +475,35 @@ def _correlation(a: Floats, b: Floats, weight: Floats) -> float:
     if spread <= 1e-18 * total**2:  # ranks are shares: so little is rounding of equal ones
         return float("nan")
     return float(_dot(weight, a * b) / np.sqrt(spread))
+
+
+def _churn_judge(
+    y: Any, p: Any, capacity: int
+) -> tuple[NDArray[np.int64], Callable[[Floats], dict[str, float]]]:
+    """Give the order of rows, and the function from weights in that order to figures."""
+    ranking = _Ranking.of(p)
+    y, p = _ranked(ranking, y), _ranked(ranking, p)
+    inside = np.clip(p, 1e-12, 1 - 1e-12)
+    loss = -(y * np.log(inside) + (1 - y) * np.log(1 - inside))
+    error = (y - p) ** 2
+
+    def figures(weight: Floats) -> dict[str, float]:
+        count, left = ranking.sums(weight), ranking.sums(weight * y)
+        rows, leavers = count.sum(), left.sum()
+        tenth = _capture(count, left, rows / 10.0)
+        return {
+            "auc": _auc(count, left),
+            "average_precision": _average_precision(count, left),
+            "brier": _dot(weight, error) / rows,
+            "log_loss": _dot(weight, loss) / rows,
+            "calibration_error": _calibration_error(count, left, ranking.level, BINS),
+            "mean_predicted": _dot(weight, p) / rows,
+            "observed": float(leavers / rows),
+            "lift_top_tenth": 10.0 * tenth,
+            "capture_at_capacity": _capture(count, left, capacity),
+        }
+
+    return ranking.order, figures
 
 
 def _with_intervals(

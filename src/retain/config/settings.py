@@ -236,6 +236,10 @@ class Tracking(Section):
         min_length=1,
         description="Registered model name; null: the company's name + -churn.",
     )
+    promote: Literal["manual", "automatic"] = Field(
+        default="manual",
+        description="automatic: a challenger that is better beyond noise scores from then on.",
+    )
 
     @model_validator(mode="after")
     def _one_address(self) -> Tracking:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from retain.jobs.checking import Checked, check
     from retain.jobs.demonstrating import Demonstrated, demo
     from retain.jobs.measuring import Measured, measure
+    from retain.jobs.monitoring import Monitored, monitor
+    from retain.jobs.promoting import Promoted, promote
     from retain.jobs.reporting import report
     from retain.jobs.scoring import Scored, score
     from retain.jobs.training import Trained, train
@@ -21,11 +23,15 @@ __all__ = [
     "Checked",
     "Demonstrated",
     "Measured",
+    "Monitored",
+    "Promoted",
     "Scored",
     "Trained",
     "check",
     "demo",
     "measure",
+    "monitor",
+    "promote",
     "report",
     "score",
     "train",
@@ -38,6 +44,10 @@ _HOMES = {
     "demo": "demonstrating",
     "Measured": "measuring",
     "measure": "measuring",
+    "Monitored": "monitoring",
+    "monitor": "monitoring",
+    "Promoted": "promoting",
+    "promote": "promoting",
     "report": "reporting",
     "Scored": "scoring",
     "score": "scoring",

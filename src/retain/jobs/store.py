@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import shutil
@@ -199,3 +200,43 @@ class Store:
                 if day <= until:
                     frames.append(pd.read_parquet(path).assign(recorded_at=pd.Timestamp(day)))
         return pd.concat(frames, ignore_index=True) if frames else None
+
+    def keep_judged(self, version: str, frame: pd.DataFrame) -> None:
+        """Keep what a model's twin said of weeks that it was judged on: customer_id, as_of, p."""
+        path = self.folder / "judged" / f"{version}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = partial(path)
+        frame.to_parquet(aside, index=False)
+        aside.replace(path)
+
+    def judged(self, version: str) -> pd.DataFrame:
+        """Return what `keep_judged` kept of a model; no rows when nothing was."""
+        path = self.folder / "judged" / f"{version}.parquet"
+        if not path.exists():
+            return pd.DataFrame({"customer_id": [], "as_of": [], "p": []})
+        return pd.read_parquet(path)
+
+    def write_json(self, path: Path, content: Any) -> None:
+        """Write a JSON file aside and move it into place; undefined numbers become null."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = partial(path)
+        text = json.dumps(_plain(content), indent=1, sort_keys=True, ensure_ascii=False)
+        aside.write_text(text + "\n", encoding="utf-8")
+        aside.replace(path)
+
+
+def _plain(content: Any) -> Any:
+    """Turn nested results into what JSON can hold."""
+    if isinstance(content, dict):
+        return {str(key): _plain(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_plain(value) for value in content]
+    if isinstance(content, pd.DataFrame):
+        return _plain(content.to_dict("records"))
+    if hasattr(content, "item"):  # a number of numpy's
+        content = content.item()
+    if isinstance(content, float) and not math.isfinite(content):
+        return None
+    if content is None or isinstance(content, bool | int | float | str):
+        return content
+    return str(content)

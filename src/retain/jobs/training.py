@@ -27,6 +27,7 @@ from retain.features import Feature, load_own_features
 from retain.jobs.opening import Company, as_day, open_company, settle_as_of
 from retain.jobs.panel import matrix, with_lists
 from retain.jobs.progress import Listener, Steps, silent
+from retain.jobs.promoting import promoted_in_passing
 from retain.jobs.recording import record_run, uri_of
 from retain.jobs.suspecting import stop_on_leaks
 from retain.model import (
@@ -93,6 +94,8 @@ class Trained:
         Where it was recorded.
     eligible
         Snapshots by reason, over all as_ofs.
+    promotion
+        What was decided of the new model and why, where `tracking.promote` is automatic.
     """
 
     bundle: Bundle
@@ -104,6 +107,7 @@ class Trained:
     by_as_of: dict[date, dict[str, dict[str, float]]]
     run: Any
     eligible: dict[str, int]
+    promotion: str = ""
 
 
 def train(
@@ -320,6 +324,15 @@ def _train(
     folder = company.config.models_folder / f"{company.config.model_name}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     version = save_bundle(bundle, folder)
+    days = {int(w): str(folded.calendar.last_day(int(w))) for w in split.test}
+    judged_rows = pd.DataFrame(
+        {
+            "customer_id": folded.customers[who[test]].astype(str),
+            "as_of": [days[int(w)] for w in when[test]],
+            "p": p,
+        }
+    )
+    company.store.keep_judged(version, judged_rows)
     run = None
     if record:
         run = record_run(
@@ -340,6 +353,9 @@ def _train(
             champion,
             capacity,
         )
+    promotion = ""
+    if champion is None:
+        run, promotion = promoted_in_passing(company, company.calendar.last_day(week), given, run)
     steps.done()
     return Trained(
         bundle,
@@ -351,6 +367,7 @@ def _train(
         by_as_of,
         run,
         {("eligible" if k == ELIGIBLE else str(k)): int(v) for k, v in counted.items()},
+        promotion,
     )
 
 

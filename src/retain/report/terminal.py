@@ -24,6 +24,7 @@ __all__ = [
     "Fitted",
     "cell",
     "counts_table",
+    "defined",
     "findings_table",
     "metrics_table",
     "riskiest_table",
@@ -109,7 +110,8 @@ def cell(text: object, plain: bool, style: str = "") -> Text:
     return Text(_said(clean(text).replace("\n", " "), plain), style=style)
 
 
-def _known(value: Any) -> float | None:
+def defined(value: Any) -> float | None:
+    """Give a number, or None where there is none."""
     missing = value is None or value is pd.NA or value is pd.NaT
     figure = math.nan if missing else float(value)
     return figure if math.isfinite(figure) else None
@@ -158,7 +160,7 @@ def riskiest_table(
         raising = drivers.loc[(drivers["target"] == "churn") & (drivers["contribution"] > 0)]
         top = raising.sort_values("contribution", ascending=False).drop_duplicates("customer_id")
         unsteady = set(top.loc[top["stability"] < UNSTABLE_PCT / 100, "customer_id"].astype(str))
-    highest = max((_known(row["churn_probability"]) or 0.0 for row in rows), default=0.0)
+    highest = max((defined(row["churn_probability"]) or 0.0 for row in rows), default=0.0)
     unit = f" {currency}" if currency else ""
 
     def reason(row: Mapping[str, Any], wide: bool) -> str:
@@ -187,8 +189,8 @@ def riskiest_table(
             table.add_column(f"CLV{unit}", justify="right", no_wrap=True)
         table.add_column("Associated with", ratio=1, min_width=24)
         for rank, row in enumerate(rows, 1):
-            p = tenths(_known(row["churn_probability"]) or 0.0)
-            before = _known(row.get("previous_probability"))
+            p = tenths(defined(row["churn_probability"]) or 0.0)
+            before = defined(row.get("previous_probability"))
             change = None if before is None else p - tenths(before)
             band = str(row.get("risk_band"))
             hue = {"high": "bold red", "watch": "yellow"}.get(band, "")
@@ -205,10 +207,10 @@ def riskiest_table(
             shift = "new" if change is None else points(change).removesuffix(" pts")
             cells.append(cell(shift, plain, moved))
             if by_value:
-                risk = _known(row["value_at_risk"])
+                risk = defined(row["value_at_risk"])
                 cells.append(cell(number(None if risk is None else round(risk)), plain, "bold"))
             if wide and by_value:
-                clv = _known(row.get("clv"))
+                clv = defined(row.get("clv"))
                 cells.append(cell(number(None if clv is None else round(clv)), plain))
             text = Text("\n").join(cell(line, plain) for line in reason(row, wide).split("\n"))
             table.add_row(*cells, text)
@@ -357,7 +359,7 @@ def metrics_table(
                 metrics.append(key)
 
     def best(metric: str) -> float | None:
-        known = [v for row in rows if (v := _known(row.get(metric))) is not None]
+        known = [v for row in rows if (v := defined(row.get(metric))) is not None]
         if len(known) < 2:
             return None
         if "bias" in metric:
@@ -381,7 +383,7 @@ def metrics_table(
             top = best(metric)
             cells = [cell(metric.replace("_", " "), plain)]
             for row in rows:
-                value = _known(row.get(metric))
+                value = defined(row.get(metric))
                 if value is None:
                     cells.append(cell(NOTHING, plain, "dim"))
                     continue
@@ -389,7 +391,7 @@ def metrics_table(
                 text = cell(figure(value), plain, "bold green" if wins else "")
                 mark = ("*" if plain else "●") if wins else " "
                 text.append(f" {mark}", style="green")
-                low, high = _known(row.get(f"{metric}_low")), _known(row.get(f"{metric}_high"))
+                low, high = defined(row.get(f"{metric}_low")), defined(row.get(f"{metric}_high"))
                 if low is not None and high is not None:
                     between = f"\n{figure(low)} – {figure(high)}  "
                     text.append(_said(between, plain), style="dim")

@@ -1,0 +1,120 @@
+"""What became of customers observed in past weeks, and what a saved model would have said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from retain.features import Feature, load_own_features
+from retain.jobs.matching import same_columns, same_own_features, same_settings, same_tables
+from retain.jobs.opening import Company
+from retain.jobs.panel import matrix, with_lists
+from retain.model import Bundle
+from retain.snapshots import ELIGIBLE, churn_labels, eligibility
+from retain.weeks import FoldedWeeks, History
+
+__all__ = ["fold_for", "outcomes", "own_features", "predicted", "week_of"]
+
+
+def week_of(company: Company, day: Any) -> int:
+    """Turn a day as bundles and scores write it into a week."""
+    return company.calendar.week_of(pd.Timestamp(day).date())
+
+
+def own_features(
+    company: Company, given: tuple[Feature, ...], *bundles: Bundle
+) -> tuple[Feature, ...]:
+    """Load the company's own features and refuse when a model needs others.
+
+    Raises
+    ------
+    ModelMismatchError
+        When settings, tables or own features are not those that a model was trained with.
+    """
+    own, own_hash = load_own_features(company.config.features)
+    for bundle in bundles:
+        same_settings(bundle, company, ())
+        same_tables(bundle, company, ())
+        same_own_features(bundle, own_hash)
+    return (*own, *given)
+
+
+def fold_for(company: Company, bundle: Bundle, week: int) -> FoldedWeeks:
+    """Fold the tables as known by `week`, with the lists that a model was trained with."""
+    top = tuple(bundle.lists["top_features"])
+    return with_lists(company.fold(week, top), bundle.lists)
+
+
+def outcomes(company: Company, folded: FoldedWeeks, weeks: Any) -> pd.DataFrame:
+    """Say who was eligible in past weeks and whether they left within the horizon.
+
+    Parameters
+    ----------
+    company
+        What leaving means.
+    folded
+        Everything known by now.
+    weeks
+        Weeks of observation whose labels are final.
+
+    Returns
+    -------
+    DataFrame
+        week, customer (position), customer_id, churned (0 or 1); one row per eligible customer and
+        week with a final label, by week, then customer.
+    """
+    weeks = np.unique(np.asarray(weeks, dtype=np.int64))
+    why = eligibility(History(folded, weeks), company.churn)
+    labels, _ = churn_labels(folded, weeks, company.churn)
+    at, customer = np.nonzero((why == ELIGIBLE) & ~np.isnan(labels))
+    return pd.DataFrame(
+        {
+            "week": weeks[at],
+            "customer": customer,
+            "customer_id": folded.customers[customer].astype(str),
+            "churned": labels[at, customer],
+        }
+    )
+
+
+def predicted(
+    bundle: Bundle,
+    folded: FoldedWeeks,
+    rows: pd.DataFrame,
+    own: tuple[Feature, ...],
+    progress: Any = lambda done, of: None,
+) -> tuple[Any, Any, tuple[Any, ...]]:
+    """Say what a saved model makes of past weeks, each as it was known then.
+
+    Parameters
+    ----------
+    bundle
+        The model.
+    folded
+        From `fold_for`.
+    rows
+        week and customer of each row, ordered by week, then customer.
+    own
+        From `own_features`.
+    progress
+        Called with (customers done, customers in all).
+
+    Returns
+    -------
+    probabilities : array, shape (rows,)
+    matrix : array, shape (rows, columns)
+        As the model sees it.
+    columns : tuple of Column
+        What its columns mean.
+    """
+    weeks = np.unique(rows["week"].to_numpy())
+    keep = np.zeros((len(weeks), len(folded.customers)), dtype=bool)
+    keep[np.searchsorted(weeks, rows["week"]), rows["customer"]] = True
+    only = tuple(bundle.features["columns"])
+    built = matrix(folded, weeks, keep, own, only=only, progress=progress)
+    same_columns(bundle, built.X.columns)
+    M = bundle.encoder.transform(built.X)
+    place = {column.name: column for column in built.columns}
+    return bundle.churn.predict(M), M, tuple(place[name] for name in bundle.encoder.columns_)
