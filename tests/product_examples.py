@@ -67,3 +67,22 @@ PRODUCT_EXAMPLES = {
     "time_to_adopt": Example(TABLES, foreign=OTHER_TIMES),
     "time_to_value": Example(TABLES, foreign=OTHER_TIMES),
 }
+
+HEALTH_EXAMPLES = {
+    "health_score": Example(
+        {
+            "health": pd.DataFrame(
+                {
+                    "customer_id": CUSTOMERS.customer_id[:8],
+                    "score": [10.0, 20.5, 80.0, 90.0, 33.3, 100.0, 0.0, 55.5],
+                    "band": ["red", "red", "green", "green", None, "green", "red", "yellow"],
+                }
+            ),
+            "customers": CUSTOMERS,
+        },
+        refused={
+            "health": pd.DataFrame({"customer_id": ["x1"], "score": [float("nan")], "band": [None]})
+        },
+        refused_because="no score",
+    )
+}
