@@ -134,7 +134,7 @@ FEEDBACK_EXAMPLES = {
 }
 
 from metric_examples_money import MONEY_EXAMPLES  # noqa: E402  it needs the above
-from product_examples import PRODUCT_EXAMPLES  # noqa: E402 - made of what stands above
+from product_examples import HEALTH_EXAMPLES, PRODUCT_EXAMPLES, VALUE_EXAMPLES  # noqa: E402
 from service_examples import SERVICE_EXAMPLES  # noqa: E402
 
 EXAMPLES: Mapping[str, Example] = {
@@ -143,4 +143,6 @@ EXAMPLES: Mapping[str, Example] = {
     **SERVICE_EXAMPLES,
     **PRODUCT_EXAMPLES,
     **MONEY_EXAMPLES,
+    **HEALTH_EXAMPLES,
+    **VALUE_EXAMPLES,
 }

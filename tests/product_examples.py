@@ -86,3 +86,66 @@ HEALTH_EXAMPLES = {
         refused_because="no score",
     )
 }
+
+DAY = pd.Timestamp("2026-10-05")
+CASES = pd.DataFrame(
+    {
+        "customer_id": [f"c{at:02}" for at in (0, 1, 2, 5, 5, 6)],
+        "interaction_id": [f"i{at}" for at in range(6)],
+        "opened_at": DAY,
+        "handle_minutes": [10.0, 20.5, 3.0, None, 8.0, 9.0],
+    }
+)
+COSTS = pd.DataFrame(
+    {
+        "kind": ["support", "hosting", "retention", "rent"],
+        "amount": [100.0, 25.5, 30.0, 7.0],
+        "customer_id": [None, "c00", "c05", "c01"],
+        "date": DAY,
+        "already_in_cogs": False,
+    }
+)
+PAYMENTS = pd.DataFrame(
+    {
+        "customer_id": ["c00", "c01", "c05", "c06"],
+        "paid_at": DAY,
+        "amount": [100.0, 250.5, 80.0, -20.0],
+        "status": "paid",
+    }
+)
+REFERRALS = pd.DataFrame(
+    {
+        "referrer_id": ["c00", "c00", "c05", "c07", "c05"],
+        "referred_id": ["n1", "n2", "n3", "n4", "n5"],
+        "referred_at": DAY,
+        "evidence": ["tracked", "tracked", "tracked", "reference", "reference"],
+    }
+)
+ANSWERS = pd.DataFrame(
+    {"customer_id": ["c00", "c01", "c05"], "kind": "nps", "score": [9.0, 10.0, 9.0]}
+).assign(answered_at=DAY)
+NOT_PAID = PAYMENTS[:2].assign(customer_id=["x1", "x2"], status="failed")
+
+
+VALUE_EXAMPLES = {
+    "cost_to_serve": Example(
+        {"interactions": CASES, "customers": WHO, "costs": COSTS},
+        {"rate_per_minute": "0.8"},
+        doubled="twice",
+    ),
+    "customer_roi": Example(
+        {"payments": PAYMENTS, "customers": CUSTOMERS, "interactions": CASES, "costs": COSTS},
+        {"rate_per_minute": "0.8"},
+        refused={"payments": NOT_PAID},
+        refused_because="not paid",
+    ),
+    "advocates": Example(
+        {"surveys": ANSWERS, "referrals": REFERRALS, "customers": CUSTOMERS}, empty=0
+    ),
+    "referral_rate": Example(
+        {"referrals": REFERRALS, "customers": WHO},
+        refused=LATER,
+        refused_because="signed up later",
+        foreign={"referrals": REFERRALS.assign(referred_at=pd.Timestamp("2026-11-01"))},
+    ),
+}

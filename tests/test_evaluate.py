@@ -20,6 +20,7 @@ from retain.evaluate import (
     clv_figures,
     decile_table,
     interval_coverage,
+    judge_health,
     normalised_gini,
 )
 
@@ -323,3 +324,62 @@ def test_customers_may_be_named_by_texts_in_any_order():
 
     assert pd.Series(values(shuffled)).sub(pd.Series(values(straight))).abs().max() < 1e-12
     assert width(shuffled["auc"]) == pytest.approx(width(straight["auc"]))
+
+
+# ---- health scores -------------------------------------------------------------------------------
+
+
+def health(many=300, seed=0):
+    rng = np.random.default_rng(seed)
+    score = rng.uniform(0, 100, many)
+    left = (rng.random(many) < (110 - score) / 200).astype(int)
+    band = np.where(score < 50, "red", np.where(score < 75, "yellow", "green"))
+    return left, score, band, np.arange(many)
+
+
+def test_health_by_hand():
+    left = [1, 1, 1, 0, 0, 0]
+    score = [10, 80, 90, 20, 80, np.nan]
+    band = ["red", "green", "green", "red", "green", None]
+    found = judge_health(left, score, band, list("abcdef"), bands=["red", "yellow", "green"])
+
+    # leavers 10, 80, 90 against stayers 20, 80: 10 beats both, 80 ties one, the rest lose
+    assert (1 + 1 + 0 + 0.5) / 6 == pytest.approx(found.figures["auc"]["value"])
+    assert 2 / 3 == pytest.approx(found.figures["healthy_among_leavers"]["value"])
+    assert 2 / 3 == pytest.approx(found.figures["leavers_among_healthy"]["value"])
+    assert ("b", "c") == found.healthy_and_left
+    assert [2, 0, 3] == found.bands.n.tolist()
+    assert [1, 0, 2] == found.bands.left.tolist()
+    assert np.isnan(found.bands.share_left["yellow"])
+    assert (6, 5) == (found.rows_in, found.used)
+
+
+def test_the_auc_of_health_is_that_of_risk_and_lies_in_its_interval():
+    left, score, band, who = health()
+    found = judge_health(left, score, band, who, bands=["red", "yellow", "green"]).figures["auc"]
+
+    assert metrics.roc_auc_score(left, -score) == pytest.approx(found["value"])
+    assert found["low"] < found["value"] < found["high"]
+
+
+def test_intervals_of_health_resample_customers_and_not_rows():
+    left, score, band, who = health()
+    bands = ["red", "yellow", "green"]
+    one = judge_health(left, score, band, who, bands=bands).figures["auc"]
+    again = [np.tile(part, 9) for part in (left, score, band, who)]
+    nine = judge_health(*again, bands=bands).figures["auc"]
+
+    assert one == pytest.approx(nine)
+
+
+def test_the_order_of_health_scores_does_not_matter_and_nothing_to_judge_is_said():
+    left, score, band, who = health()
+    bands = ["red", "yellow", "green"]
+    order = np.random.default_rng(1).permutation(len(left))
+    first = judge_health(left, score, band, who, bands=bands)
+    other = judge_health(left[order], score[order], band[order], who[order], bands=bands)
+
+    assert values(first.figures) == pytest.approx(values(other.figures))
+    assert set(first.healthy_and_left) == set(other.healthy_and_left)
+    with pytest.raises(SnapshotError, match="nothing to judge"):
+        judge_health([1], [np.nan], [None], ["a"], bands=bands)

@@ -6,6 +6,7 @@ shown a calculator with a planted fault that it must catch, so that none can qui
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
 from fractions import Fraction
 from math import isfinite
@@ -24,11 +25,11 @@ CASES = [
 
 
 def ask(calculator, variant, example, tables=None, **given):
-    """Call it as the catalogue says."""
+    """Call it as the catalogue says: tables that it can do without go by name."""
     tables = {**example.tables, **(tables or {})}
     given = {**example.given, **example.variants.get(variant, {}), "variant": variant, **given}
-    if example.is_cut and "customers" not in calculator.needs:
-        given["customers"] = tables["customers"]
+    takes = set(inspect.signature(calculator.compute).parameters) - set(calculator.needs)
+    given |= {name: table for name, table in tables.items() if name in takes}
     return calculator(*(tables[name] for name in calculator.needs), example.period, **given)
 
 

@@ -7,15 +7,25 @@ from retain.metrics.adoption import (
     feature_depth,
     feature_weeks,
 )
+from retain.metrics.advocacy import ADVOCACY, EVIDENCE, advocates, referral_rate
 from retain.metrics.calculator import THEMES, Calculator, metric
 from retain.metrics.comments import CommentTheme, CommentThemes, comment_themes
 from retain.metrics.effort import EFFORT, channel_switches, high_effort_share, repeat_contacts
 from retain.metrics.feedback import FEEDBACK, answer_rate, comment_rate
+from retain.metrics.health import (
+    HEALTH,
+    HealthPart,
+    HealthRule,
+    health_score,
+    health_scores,
+    version_changes,
+)
 from retain.metrics.hours import WEEKDAYS_9_TO_17, Schedule
 from retain.metrics.ledger import Ledger, mrr_ledger
 from retain.metrics.lifetime import clv_formula, lifetime_lift
 from retain.metrics.logos import LOGOS, annualised, customer_churn_rate, customer_retention_rate
 from retain.metrics.opinions import OPINIONS, ces, csat, nps
+from retain.metrics.pain import LostProspects, PainPoints, lost_prospects, pain_points
 from retain.metrics.period import Period
 from retain.metrics.product import (
     PRODUCT,
@@ -36,6 +46,7 @@ from retain.metrics.retention import (
     net_revenue_retention,
     quick_ratio,
 )
+from retain.metrics.roi import ROI, CustomerLedger, customer_ledger, customer_roi
 from retain.metrics.rows import NO_SEGMENT
 from retain.metrics.service import (
     SERVICE,
@@ -44,6 +55,7 @@ from retain.metrics.service import (
     sla_met,
     transferred,
 )
+from retain.metrics.serving import PURPOSES, SERVING, cost_to_serve
 from retain.metrics.times import TIMES, first_response_time, resolution_time
 from retain.metrics.user_days import UserDays, user_days
 from retain.metrics.vendors import RULES, Rules, SameMonth, same_month
@@ -61,20 +73,31 @@ METRICS = (
     *SERVICE,
     *TIMES,
     *EFFORT,
+    *HEALTH,
+    *SERVING,
+    *ROI,
+    *ADVOCACY,
 )
 
 __all__ = [
+    "EVIDENCE",
     "METRICS",
     "NO_SEGMENT",
+    "PURPOSES",
     "RULES",
     "THEMES",
     "WEEKDAYS_9_TO_17",
     "Calculator",
     "CommentTheme",
     "CommentThemes",
+    "CustomerLedger",
+    "HealthPart",
+    "HealthRule",
     "Ids",
     "Ledger",
+    "LostProspects",
     "Metric",
+    "PainPoints",
     "Period",
     "Rules",
     "SameMonth",
@@ -84,6 +107,7 @@ __all__ = [
     "account_breadth",
     "active_days",
     "active_users",
+    "advocates",
     "annualised",
     "answer_rate",
     "ces",
@@ -91,9 +115,12 @@ __all__ = [
     "clv_formula",
     "comment_rate",
     "comment_themes",
+    "cost_to_serve",
     "csat",
     "customer_churn_rate",
+    "customer_ledger",
     "customer_retention_rate",
+    "customer_roi",
     "engagement_score",
     "feature_adoption",
     "feature_depth",
@@ -101,9 +128,12 @@ __all__ = [
     "first_contact_resolution",
     "first_response_time",
     "gross_revenue_retention",
+    "health_score",
+    "health_scores",
     "high_effort_share",
     "lifetime_lift",
     "login_frequency",
+    "lost_prospects",
     "metric",
     "monthly_amount",
     "mrr",
@@ -112,7 +142,9 @@ __all__ = [
     "mrr_movement",
     "net_revenue_retention",
     "nps",
+    "pain_points",
     "quick_ratio",
+    "referral_rate",
     "reopened",
     "repeat_contacts",
     "resolution_time",
@@ -125,4 +157,5 @@ __all__ = [
     "time_to_value",
     "transferred",
     "user_days",
+    "version_changes",
 ]
