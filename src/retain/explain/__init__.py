@@ -11,10 +11,12 @@ from retain.explain.shapley import (
     summary_figure,
     theme_totals,
 )
+from retain.explain.treeshap import TreeShap
 
 __all__ = [
     "Peers",
     "Signals",
+    "TreeShap",
     "additive_in_currency",
     "additive_in_probability",
     "describe",
