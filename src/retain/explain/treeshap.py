@@ -265,7 +265,7 @@ def _cut(leaves: list[_Leaf], merge: Any) -> Iterator[list[_Leaf]]:
 
 
 def _questions(leaves: list[_Leaf]) -> tuple[Conditions, ...]:
-    """List what a run asks: its splits, or for one long path all conditions on a feature at once."""
+    """List what a run asks: its splits, or of one long path all conditions on a feature at once."""
     nodes = leaves[0].nodes
     for leaf in leaves[1:]:
         nodes |= leaf.nodes
