@@ -161,7 +161,7 @@ def test_missing_values_of_each_kind_go_where_lightgbm_sends_them(missing, dtype
     with np.errstate(over="ignore"):
         odd = odd_rows(rng, booster, X).astype(dtype)
 
-    kinds = {split.view.kind for one in TreeShap(booster)._trees for split in one.tree.splits}
+    kinds = {view.kind for view in TreeShap(booster)._views}
     assert any(missing in kind for kind in kinds) or missing == "none"
     assert_equal_to_lightgbm(booster, odd)
 
@@ -176,7 +176,7 @@ def test_categories_seen_unseen_negative_fractional_and_missing(categories, one_
     y = outcomes(rng, X) + 3 * (X[:, -1] % 3 == 1)
     booster = trained({**parameters, "min_data_per_group": 5}, X, y, 10, [3])
 
-    kinds = {split.view.kind for one in TreeShap(booster)._trees for split in one.tree.splits}
+    kinds = {view.kind for view in TreeShap(booster)._views}
     assert "category" in kinds
     assert_equal_to_lightgbm(booster, odd_rows(rng, booster, X))
 
@@ -344,22 +344,6 @@ def test_rows_of_another_shape_are_refused(shape):
 
 
 # ---- many rows ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("fallback", [False, True])
-def test_merged_outputs_are_the_sums_of_their_features(fallback, monkeypatch):
-    rng = np.random.default_rng(16)
-    X = rows_of(rng, 400, 6)
-    booster = trained({"num_leaves": 15}, X, outcomes(rng, X))
-    if fallback:
-        monkeypatch.setattr(treeshap, "TABLE_BYTES", 0)
-    parts = booster.predict(X, pred_contrib=True)
-    merged = TreeShap(booster, [1, 0, 1, 2, 0, 1])(X)
-
-    assert merged.shape == (400, 4)
-    for output, members in enumerate([[1, 4], [0, 2, 5], [3], [6]]):
-        expected = parts[:, members].sum(axis=1)
-        np.testing.assert_allclose(merged[:, output], expected, rtol=0, atol=1e-12)
 
 
 def test_blocks_threads_and_neighbours_do_not_change_a_bit(monkeypatch):

@@ -27,7 +27,7 @@ values by a polynomial.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -36,7 +36,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retain.explain.trees import Forest, Tree, View, goes_left, read_forest, seen
+from retain.explain.trees import Tree, View, goes_left, read_forest, seen
 
 __all__ = ["TreeShap"]
 
@@ -61,19 +61,21 @@ class _Leaf:
 
 
 @dataclass(frozen=True)
-class _Run:
-    """Leaves side by side: what to ask, and per output the values by pattern of answers."""
-
-    questions: tuple[Conditions, ...]
-    table: dict[int, Floats]
-
-
-@dataclass(frozen=True)
 class _Tables:
-    """A tree's runs; `looked_up` turns them round: per output the runs that hold something."""
+    """What to look up for one tree.
+
+    Parameters
+    ----------
+    tree
+        Whose splits are asked.
+    runs
+        Per run of leaves its questions: the pattern of answers is the place in its tables.
+    looked_up
+        Per feature the runs that it occurs in, each with its values by pattern of answers.
+    """
 
     tree: Tree
-    runs: tuple[_Run, ...]
+    runs: tuple[tuple[Conditions, ...], ...]
     looked_up: tuple[tuple[int, tuple[tuple[int, Floats], ...]], ...]
 
 
@@ -84,9 +86,6 @@ class TreeShap:
     ----------
     booster
         A LightGBM booster that gives one score per row.
-    merge
-        For every feature the output that its values are added to, numbered from 0 without gaps;
-        default: each feature its own. Merging costs less than explaining feature by feature.
 
     Attributes
     ----------
@@ -106,28 +105,23 @@ class TreeShap:
     -----
     Missing values, zeros, categories (unseen, negative, fractional), infinite values and values on
     a threshold go the way they go in LightGBM. Sums are taken row by row in a fixed order: blocks
-    and threads do not change a bit of the result. Tables of 200 trees of depth 6 take some 30 MB;
-    each thread needs two blocks of `ROWS` x features.
+    and threads do not change a bit of the result. Tables of 200 trees of depth 6 take some 30 MB,
+    of depth 8 some 85 MB; each thread needs two blocks of `ROWS` x features.
     """
 
-    def __init__(self, booster: Any, merge: Sequence[int] | None = None) -> None:
+    def __init__(self, booster: Any) -> None:
         forest = read_forest(booster.model_to_string())
-        self._booster, self.features = booster, forest.features
-        self._merge = np.arange(forest.features) if merge is None else np.asarray(merge)
-        self.outputs = int(self._merge.max(initial=-1)) + 1
+        self.features = forest.features
         self.base = sum(tree.expected for tree in forest.trees)
+        self._booster = booster
         self._views: tuple[View, ...] = ()
         self._trees: tuple[_Tables, ...] = ()
-        leaves = [_leaves(tree) for tree in forest.trees]
-        cuts = [list(_cut(one, self._merge)) for one in leaves]
-        self.fallback_because = _too_much(forest, cuts)
+        trees = [tree for tree in forest.trees if tree.splits]
+        cuts = [list(_cut(_leaves(tree))) for tree in trees]
+        self.fallback_because = _too_much(cuts)
         if not self.fallback_because:
-            self._views = tuple({split.view: 0 for tree in forest.trees for split in tree.splits})
-            self._trees = tuple(
-                _tables(tree, cut, self._merge)
-                for tree, cut in zip(forest.trees, cuts, strict=True)
-                if tree.splits
-            )
+            self._views = tuple({split.view: 0 for tree in trees for split in tree.splits})
+            self._trees = tuple(_tables(*one) for one in zip(trees, cuts, strict=True))
 
     def __call__(self, X: Any, threads: int | None = None) -> Floats:
         """Explain rows.
@@ -141,7 +135,7 @@ class TreeShap:
 
         Returns
         -------
-        array of shape (rows, outputs + 1)
+        array of shape (rows, features + 1)
             In units of the raw score, the base last: each row adds up to the raw score.
 
         Examples
@@ -156,13 +150,10 @@ class TreeShap:
         X = np.asarray(X)
         if X.ndim != 2 or X.shape[1] != self.features:
             raise ValueError(f"X has shape {X.shape}, expected (rows, {self.features})")
-        out = np.empty((len(X), self.outputs + 1))
-        out[:, -1] = self.base
         if self.fallback_because:
-            values = self._booster.predict(X, pred_contrib=True)[:, :-1]
-            out[:, :-1] = 0.0
-            np.add.at(out.T, self._merge, values.T)
-            return out
+            return np.asarray(self._booster.predict(X, pred_contrib=True))
+        out = np.empty((len(X), self.features + 1))
+        out[:, -1] = self.base
 
         def explain(first: int) -> None:
             block = slice(first, first + ROWS)
@@ -174,10 +165,10 @@ class TreeShap:
         return out
 
     def _explain(self, X: Any) -> Floats:
-        """SHAP values of one block, shape (outputs, rows)."""
+        """SHAP values of one block, shape (features, rows)."""
         rows = len(X)
         columns = {view: seen(view, X[:, view.feature].astype(np.float64)) for view in self._views}
-        out = np.zeros((self.outputs, rows))
+        out = np.zeros((self.features, rows))
         most = max((len(one.tree.splits) for one in self._trees), default=0)
         left = np.empty((most, rows), dtype=bool)
         found, total = np.empty(rows), np.empty(rows)
@@ -185,13 +176,14 @@ class TreeShap:
             for node, split in enumerate(one.tree.splits):
                 goes_left(split, columns[split.view], out=left[node])
             answers = left[: len(one.tree.splits)].astype(np.uint16)
-            patterns = [_pattern(run.questions, answers) for run in one.runs]
-            for output, ((run, values), *others) in one.looked_up:
+            patterns = [_pattern(questions, answers) for questions in one.runs]
+            # mode="clip" spares take() a second pass over the patterns, which are always in range
+            for feature, ((run, values), *others) in one.looked_up:
                 values.take(patterns[run], out=total, mode="clip")
                 for run, values in others:
                     values.take(patterns[run], out=found, mode="clip")
                     np.add(total, found, out=total)
-                np.add(out[output], total, out=out[output])
+                np.add(out[feature], total, out=out[feature])
         return out
 
 
@@ -236,20 +228,20 @@ def _leaves(tree: Tree) -> list[_Leaf]:
     return found
 
 
-def _cut(leaves: list[_Leaf], merge: Any) -> Iterator[list[_Leaf]]:
+def _cut(leaves: list[_Leaf]) -> Iterator[list[_Leaf]]:
     """Cut leaves into runs of at most `SPLITS` splits so that look-ups cost least.
 
     Dynamic programming from left to right: the cheapest way to cut the first n leaves ends in some
     run, before which the cut is the cheapest one, too.
     """
-    outputs = [sum({1 << int(merge[j]) for j in leaf.conditions}) for leaf in leaves]
+    features = [sum(1 << feature for feature in leaf.shares) for leaf in leaves]
     cost, begin = [0.0], [0]
     for end in range(1, len(leaves) + 1):
         nodes = told = 0
         best, start = np.inf, end
         for first in range(end - 1, -1, -1):
             nodes |= leaves[first].nodes
-            told |= outputs[first]
+            told |= features[first]
             asked = nodes.bit_count()
             if asked > SPLITS and first < end - 1:
                 break
@@ -274,16 +266,16 @@ def _questions(leaves: list[_Leaf]) -> tuple[Conditions, ...]:
     return tuple(((node, True),) for node in range(nodes.bit_length()) if nodes >> node & 1)
 
 
-def _too_much(forest: Forest, cuts: list[list[list[_Leaf]]]) -> str:
+def _too_much(cuts: list[list[list[_Leaf]]]) -> str:
     """Say why tables cannot be used; empty where they can."""
     leaves = [leaf for cut in cuts for run in cut for leaf in run]
-    most = max((len(leaf.conditions) for leaf in leaves), default=0)
+    most = max((len(leaf.shares) for leaf in leaves), default=0)
     if most > FEATURES:
         return f"a path asks about {most} features; tables are made for up to {FEATURES}"
     if any(not min(leaf.shares.values()) > 0.0 for leaf in leaves):
         return "no training row reached some of the leaves"
     size = sum(
-        8 * len({j for leaf in run for j in leaf.conditions}) << len(_questions(run))
+        8 * len({feature for leaf in run for feature in leaf.shares}) << len(_questions(run))
         for cut in cuts
         for run in cut
     )
@@ -292,55 +284,69 @@ def _too_much(forest: Forest, cuts: list[list[list[_Leaf]]]) -> str:
     return ""
 
 
-def _tables(tree: Tree, cut: list[list[_Leaf]], merge: Any) -> _Tables:
-    runs = tuple(_run(leaves, merge) for leaves in cut)
+def _tables(tree: Tree, cut: list[list[_Leaf]]) -> _Tables:
     held: dict[int, list[tuple[int, Floats]]] = {}
-    for number, run in enumerate(runs):
-        for output, values in run.table.items():
-            held.setdefault(output, []).append((number, values))
-    return _Tables(tree, runs, tuple((output, tuple(where)) for output, where in held.items()))
+    runs = tuple(_questions(leaves) for leaves in cut)
+    for number, (leaves, questions) in enumerate(zip(cut, runs, strict=True)):
+        for feature, values in _values_by_pattern(leaves, questions).items():
+            held.setdefault(feature, []).append((number, values))
+    return _Tables(tree, runs, tuple((feature, tuple(where)) for feature, where in held.items()))
 
 
-def _run(leaves: list[_Leaf], merge: Any) -> _Run:
-    questions = _questions(leaves)
-    answer = dict(zip(questions, _patterns(len(questions))[::-1], strict=True))
-    outputs = sorted({int(merge[j]) for leaf in leaves for j in leaf.conditions})
-    place = {output: at for at, output in enumerate(outputs)}
-    values = np.zeros((len(outputs), 1 << len(questions)))
-    for leaf in leaves:
-        met = np.zeros(values.shape[1], dtype=np.intp)
-        for at, conditions in enumerate(leaf.conditions.values()):
-            if conditions in answer:
-                both = answer[conditions]
-            else:
-                both = np.logical_and.reduce(
-                    [answer[(node, True),] == left for node, left in conditions]
-                )
-            met |= both.astype(np.intp) << at
-        for j, part in zip(leaf.conditions, _leaf_values(leaf), strict=True):
-            values[place[int(merge[j])]] += part.take(met)
-    return _Run(questions, {output: values[place[output]] for output in outputs})
+def _values_by_pattern(leaves: list[_Leaf], questions: tuple[Conditions, ...]) -> dict[int, Floats]:
+    """Per feature the SHAP values that a run of leaves gives, shape (2^questions,) each."""
+    bit = {asked: 1 << at for at, asked in enumerate(reversed(questions))}
+    features = sorted({feature for leaf in leaves for feature in leaf.shares})
+    place = {feature: at for at, feature in enumerate(features)}
+    # shorter paths are filled up with a feature that lets everyone through: it changes nothing
+    shape = (len(leaves), max(len(leaf.shares) for leaf in leaves))
+    shares, at = np.ones(shape), np.full(shape, len(features))
+    asked, wanted = np.zeros((2, *shape), dtype=np.int16)
+    for no, leaf in enumerate(leaves):
+        for j, (feature, conditions) in enumerate(leaf.conditions.items()):
+            shares[no, j], at[no, j] = leaf.shares[feature], place[feature]
+            if conditions in bit:
+                asked[no, j] = wanted[no, j] = bit[conditions]
+                continue
+            asked[no, j] = sum(bit[(node, True),] for node, _ in conditions)
+            wanted[no, j] = sum(bit[(node, True),] for node, left in conditions if left)
+    patterns = np.arange(1 << len(questions), dtype=np.int16)
+    met = (patterns & asked[:, :, None]) == wanted[:, :, None]
+    which = (met << np.arange(shape[1], dtype=np.int16)[:, None]).sum(axis=1, dtype=np.intp)
+    parts = _leaf_values(np.array([leaf.value for leaf in leaves]), shares)
+    values = np.zeros((len(features) + 1, len(patterns)))
+    for no in range(len(leaves)):
+        values[at[no]] += parts[no].take(which[no], axis=1)
+    return dict(zip(features, values[:-1], strict=True))
 
 
-def _leaf_values(leaf: _Leaf) -> Floats:
-    """SHAP values of one leaf by feature and pattern of features met, shape (d, 2^d)."""
-    d = len(leaf.shares)
-    met = _patterns(d)
-    shares = np.array(list(leaf.shares.values()))[:, None]
-    t, weight = _points(d)
-    terms = t[:, None, None] * met + (1.0 - t)[:, None, None] * shares
-    weighted = (leaf.value * weight)[:, None] * terms.prod(axis=1)
-    return (met - shares) * (weighted[:, None] / terms).sum(axis=0)
+def _leaf_values(value: Floats, shares: Floats) -> Floats:
+    """SHAP values of leaves by pattern of features met.
+
+    Parameters
+    ----------
+    value
+        Of each leaf, shape (leaves,).
+    shares
+        Of the training rows that the conditions on a feature let through, shape (leaves, d).
+
+    Returns
+    -------
+    array of shape (leaves, d, 2^d)
+    """
+    d = shares.shape[1]
+    met = np.arange(1 << d) >> np.arange(d)[:, None] & 1
+    points, weights = _gauss_legendre((d + 1) // 2)
+    share = shares[:, :, None]
+    out = np.zeros((len(value), d, 1 << d))
+    for t, weight in zip(points, weights, strict=True):
+        terms = t * met + (1.0 - t) * share
+        out += weight * terms.prod(axis=1, keepdims=True) / terms
+    return value[:, None, None] * (met - share) * out
 
 
-@lru_cache(maxsize=32)
-def _patterns(bits: int) -> NDArray[np.bool_]:
-    """All patterns of so many answers, shape (bits, 2^bits): the lowest bit first."""
-    return (np.arange(1 << bits) >> np.arange(bits)[:, None] & 1).astype(bool)
-
-
-@lru_cache(maxsize=32)
-def _points(features: int) -> tuple[Floats, Floats]:
-    """Gauss-Legendre points and weights on [0, 1], exact for a path of so many features."""
-    points, weights = np.polynomial.legendre.leggauss((features + 1) // 2)
+@lru_cache(maxsize=16)
+def _gauss_legendre(count: int) -> tuple[Floats, Floats]:
+    """Points and weights on [0, 1]: exact for polynomials of degree 2 count - 1."""
+    points, weights = np.polynomial.legendre.leggauss(count)
     return (points + 1.0) / 2.0, weights / 2.0
