@@ -342,15 +342,15 @@ def _churn_drivers(
     groups: Any,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     calibrator = bundle.churn.calibrator
-    head = bundle.churn.head
-    signals = explain.signal_contributions(head.contributions(M), columns)
+    shap_values = explain.TreeShap(bundle.churn.head.booster_)
+    signals = explain.signal_contributions(shap_values(M), columns)
     _, points = explain.additive_in_probability(signals, calibrator.slope, calibrator.shift, chance)
-    past = explain.signal_contributions(head.contributions(before), columns)
+    past = explain.signal_contributions(shap_values(before), columns)
     _, points_before = explain.additive_in_probability(
         past, calibrator.slope, calibrator.shift, bundle.churn.predict(before)
     )
     refits = [
-        explain.signal_contributions(refit.contributions(M), columns)
+        explain.signal_contributions(explain.TreeShap(refit.booster_)(M), columns)
         for refit in bundle.churn.refits
     ]
     drivers = explain.driver_table(
@@ -383,10 +383,10 @@ def _clv_drivers(
 ) -> pd.DataFrame:
     assert bundle.clv is not None
     factor = bundle.clv.stretch * bundle.clv.calibrator.factor
-    head = bundle.clv.head
-    signals = explain.signal_contributions(head.contributions(M), columns)
+    shap_values = explain.TreeShap(bundle.clv.head.booster_)
+    signals = explain.signal_contributions(shap_values(M), columns)
     _, points = explain.additive_in_currency(signals, factor, value)
-    past = explain.signal_contributions(head.contributions(before), columns)
+    past = explain.signal_contributions(shap_values(before), columns)
     _, points_before = explain.additive_in_currency(past, factor, bundle.clv.predict(before))
     return explain.driver_table(
         "clv",
