@@ -34,13 +34,13 @@ def values(figures):
 
 def churn_values(y, p, capacity=10):
     with pytest.MonkeyPatch.context() as patch:  # the values need no intervals
-        patch.setattr("retain.evaluate.DRAWS", 1)
+        patch.setattr("retain.evaluate.ranking.DRAWS", 1)
         return values(churn_figures(y, p, np.arange(len(y)), capacity=capacity))
 
 
 def clv_values(y, p):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("retain.evaluate.DRAWS", 1)
+        patch.setattr("retain.evaluate.ranking.DRAWS", 1)
         return values(clv_figures(y, p, np.arange(len(y))))
 
 

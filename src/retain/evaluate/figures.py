@@ -1,13 +1,8 @@
-"""How good the predictions are: figures with intervals, by snapshot, beside baselines.
-
-All intervals resample customers, never rows: one customer's snapshots rise and fall together. Rows
-with equal predictions share their outcomes evenly, so that no figure depends on the order of rows.
-"""
+"""How good the predictions are: figures with intervals, by snapshot, beside baselines."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,9 +10,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from retain.errors import SnapshotError
+from retain.evaluate.ranking import (
+    DRAWS,
+    Floats,
+    Ranking,
+    auc,
+    dot,
+    ranked,
+    sums_by_rank,
+    with_intervals,
+)
 
 __all__ = [
-    "HealthJudged",
     "area_under_curve",
     "average_precision",
     "calibration_error",
@@ -29,13 +33,10 @@ __all__ = [
     "decile_table",
     "expected_figures",
     "interval_coverage",
-    "judge_health",
     "normalised_gini",
     "value_captured",
 ]
 
-Floats = NDArray[np.float64]
-DRAWS = 200
 BINS = 10
 
 
@@ -47,7 +48,7 @@ def area_under_curve(y: Any, p: Any) -> float:
     >>> area_under_curve([0, 1, 0, 1], [0.1, 0.4, 0.35, 0.8])
     1.0
     """
-    return _auc(*_sums(y, p))
+    return auc(*sums_by_rank(y, p))
 
 
 def average_precision(y: Any, p: Any) -> float:
@@ -58,7 +59,7 @@ def average_precision(y: Any, p: Any) -> float:
     >>> average_precision([0, 1, 1], [0.2, 0.9, 0.8])
     1.0
     """
-    return _average_precision(*_sums(y, p))
+    return _average_precision(*sums_by_rank(y, p))
 
 
 def calibration_table(y: Any, p: Any, bins: int = BINS) -> pd.DataFrame:
@@ -79,8 +80,8 @@ def calibration_table(y: Any, p: Any, bins: int = BINS) -> pd.DataFrame:
     0  1        0.1  0.000000
     1  3        0.5  0.666667
     """
-    ranking = _Ranking.of(p)
-    count, outcomes = ranking.sums(np.ones(len(ranking.order))), ranking.sums(_ranked(ranking, y))
+    ranking = Ranking.of(p)
+    count, outcomes = ranking.sums(np.ones(len(ranking.order))), ranking.sums(ranked(ranking, y))
     at = _bins(count, bins)
     n = np.bincount(at, count, bins)
     used = np.flatnonzero(n)
@@ -106,7 +107,7 @@ def calibration_error(y: Any, p: Any, bins: int = BINS) -> float:
     >>> calibration_error([0, 0, 1, 1], [0.5, 0.5, 0.5, 0.5], bins=1)
     0.0
     """
-    return _calibration_error(*_sums(y, p), _Ranking.of(p).level, bins)
+    return _calibration_error(*sums_by_rank(y, p), Ranking.of(p).level, bins)
 
 
 def capture(y: Any, p: Any, most: float, value: Any = None) -> float:
@@ -123,7 +124,7 @@ def capture(y: Any, p: Any, most: float, value: Any = None) -> float:
     0.25
     """
     worth = np.asarray(y, float) if value is None else np.asarray(y, float) * np.asarray(value)
-    return _capture(*_sums(worth, p), most)
+    return _capture(*sums_by_rank(worth, p), most)
 
 
 def normalised_gini(y: Any, p: Any) -> float:
@@ -137,8 +138,8 @@ def normalised_gini(y: Any, p: Any) -> float:
     >>> normalised_gini([0.0, 1.0, 5.0], [1.0, 2.0, 3.0])
     1.0
     """
-    best = _gain(*_sums(y, y))
-    return _gain(*_sums(y, p)) / best if best > 0 else float("nan")
+    best = _gain(*sums_by_rank(y, y))
+    return _gain(*sums_by_rank(y, p)) / best if best > 0 else float("nan")
 
 
 def interval_coverage(y: Any, low: Any, high: Any) -> float:
@@ -185,7 +186,7 @@ def churn_figures(
         When there is nothing to judge.
     """
     order, figures = _churn_judge(y, p, capacity)
-    return _with_intervals(figures, np.asarray(who)[order], level, seed)
+    return with_intervals(figures, np.asarray(who)[order], level, seed)
 
 
 def churn_differences(
@@ -225,7 +226,7 @@ def churn_differences(
         mine, theirs = figures(weight[order]), other_figures(weight[other_order])
         return {name: mine[name] - theirs[name] for name in mine if name != "observed"}
 
-    return _with_intervals(both, np.asarray(who), level, seed)
+    return with_intervals(both, np.asarray(who), level, seed)
 
 
 def expected_figures(
@@ -297,15 +298,15 @@ def value_captured(
     >>> value_captured([1, 1, 0], [3, 2, 1], [90, 10, 50], range(3), capacity=1)["value"]
     0.9
     """
-    ranking = _Ranking.of(order_by)
-    worth = _ranked(ranking, np.asarray(y, float) * np.asarray(value, float))
+    ranking = Ranking.of(order_by)
+    worth = ranked(ranking, np.asarray(y, float) * np.asarray(value, float))
 
     def figures(weight: Floats) -> dict[str, float]:
         share = _capture(ranking.sums(weight), ranking.sums(weight * worth), capacity)
         return {"value_captured": share}
 
     who = np.asarray(who)[ranking.order]
-    return _with_intervals(figures, who, level, seed)["value_captured"]
+    return with_intervals(figures, who, level, seed)["value_captured"]
 
 
 def clv_figures(
@@ -345,9 +346,9 @@ def clv_figures(
     SnapshotError
         When there is nothing to judge.
     """
-    ranking = _Ranking.of(p)
-    actual, predicted = _ranked(ranking, y), _ranked(ranking, p)
-    best = _Ranking.of(actual)
+    ranking = Ranking.of(p)
+    actual, predicted = ranked(ranking, y), ranked(ranking, p)
+    best = Ranking.of(actual)
     error = np.abs(actual - predicted)
 
     def figures(weight: Floats) -> dict[str, float]:
@@ -359,16 +360,16 @@ def clv_figures(
         best_ranks[best.order] = np.repeat(_middle(top_count), best.lengths)
         total = worth.sum()
         return {
-            "mae": _dot(weight, error) / weight.sum(),
-            "rmse": float(np.sqrt(_dot(weight, error**2) / weight.sum())),
+            "mae": dot(weight, error) / weight.sum(),
+            "rmse": float(np.sqrt(dot(weight, error**2) / weight.sum())),
             "spearman": _correlation(ranks, best_ranks, weight),
             "normalised_gini": _gain(count, worth) / perfect if perfect > 0 else float("nan"),
             "sum_predicted_over_actual": (
-                _dot(weight, predicted) / total if total > 0 else float("nan")
+                dot(weight, predicted) / total if total > 0 else float("nan")
             ),
         }
 
-    out = _with_intervals(figures, np.asarray(who)[ranking.order], level, seed)
+    out = with_intervals(figures, np.asarray(who)[ranking.order], level, seed)
     if low is not None and high is not None and not np.isnan(np.asarray(low, float)).all():
         covered = interval_coverage(y, low, high)
         out["interval_coverage"] = {"value": covered, "low": np.nan, "high": np.nan}
@@ -377,161 +378,11 @@ def clv_figures(
     return out
 
 
-@dataclass(frozen=True)
-class HealthJudged:
-    """How well health scores foretold who would leave.
-
-    Parameters
-    ----------
-    figures
-        Figure to value, low, high: auc (chance that a leaver had the lower score, ties half);
-        healthy_among_leavers (share of those who left that were in the healthiest band);
-        leavers_among_healthy (share of that band that left).
-    healthy_and_left
-        Who: a customer per row that was healthy and left, in order of appearance.
-    bands
-        A row per band, in the order given: n, left, share_left (nan without customers).
-    rows_in, used
-        Scores given, and those that are known.
-    """
-
-    figures: dict[str, dict[str, float]]
-    healthy_and_left: tuple[Any, ...]
-    bands: pd.DataFrame
-    rows_in: int
-    used: int
-
-
-def judge_health(
-    y: Any,
-    score: Any,
-    band: Any,
-    who: Any,
-    *,
-    bands: Sequence[str],
-    level: float = 0.9,
-    seed: int = 0,
-) -> HealthJudged:
-    """Judge health scores by who left afterwards.
-
-    Parameters
-    ----------
-    y, score
-        Outcomes 0 / 1 within the horizon after the score, and scores of 0 (poor) to 100; nan:
-        nothing was known.
-    band
-        Band of each score; None where there was none.
-    who
-        Customer of each row: the intervals resample customers.
-    bands
-        All bands, from the poorest to the healthiest.
-    level
-        Level of the intervals.
-    seed
-        Same seed, same intervals.
-
-    Returns
-    -------
-    HealthJudged
-        The misses by name beside the figures.
-
-    Raises
-    ------
-    SnapshotError
-        When there is nothing to judge.
-
-    Examples
-    --------
-    >>> found = judge_health([1, 0, 1], [10, 60, 90], ["red", "red", "green"], ["a", "b", "c"],
-    ...                      bands=["red", "green"])
-    >>> found.healthy_and_left, found.figures["auc"]["value"]
-    (('c',), 0.5)
-    """
-    known = ~np.isnan(np.asarray(score, float))
-    left, risk = np.asarray(y, float)[known], -np.asarray(score, float)[known]
-    of, people = np.asarray(band, object)[known], np.asarray(who)[known]
-    ranking = _Ranking.of(risk)
-    healthy = (of == bands[-1]).astype(float)
-
-    def share(above: Floats, below: Floats) -> float:
-        return float(above.sum() / below.sum()) if below.sum() > 0 else float("nan")
-
-    def figures(weight: Floats) -> dict[str, float]:
-        ranked = weight[ranking.order]
-        missed = weight * left * healthy
-        return {
-            "auc": _auc(ranking.sums(ranked), ranking.sums(ranked * left[ranking.order])),
-            "healthy_among_leavers": share(missed, weight * left),
-            "leavers_among_healthy": share(missed, weight * healthy),
-        }
-
-    counts = pd.DataFrame(
-        [{"n": int((of == name).sum()), "left": int(left[of == name].sum())} for name in bands],
-        index=pd.Index(bands, name="band"),
-    )
-    return HealthJudged(
-        _with_intervals(figures, people, level, seed),
-        tuple(dict.fromkeys(people[(left == 1) & (healthy == 1)].tolist())),
-        counts.assign(share_left=counts.left / counts.n.where(counts.n > 0)),
-        len(known),
-        int(known.sum()),
-    )
-
-
-@dataclass(frozen=True)
-class _Ranking:
-    """Rows from the highest prediction down, equal ones in a group: sorted once, weighed often."""
-
-    order: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    level: Floats  # the prediction of each group
-
-    @classmethod
-    def of(cls, p: Any) -> _Ranking:
-        p = np.asarray(p, dtype=np.float64)
-        order = np.argsort(-p, kind="stable")
-        down = p[order]
-        starts = np.flatnonzero(np.r_[True, down[1:] != down[:-1]][: len(p)])
-        return cls(order, starts, down[starts])
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        return np.diff(self.starts, append=len(self.order))
-
-    def sums(self, ranked: Floats) -> Floats:
-        """Add up values, given in ranked order, by group."""
-        return np.add.reduceat(ranked, self.starts) if len(ranked) else ranked
-
-
-def _ranked(ranking: _Ranking, values: Any) -> Floats:
-    return np.asarray(values, dtype=np.float64)[ranking.order]
-
-
-def _sums(y: Any, p: Any) -> tuple[Floats, Floats]:
-    """Rows and sum of `y` of each group of equal predictions, from the highest down."""
-    ranking = _Ranking.of(p)
-    return ranking.sums(np.ones(len(ranking.order))), ranking.sums(_ranked(ranking, y))
-
-
-def _dot(a: Floats, b: Floats) -> float:
-    # not BLAS: its threads add up in an order of their own, and spin
-    return float(np.sum(a * b))
-
-
-def _auc(count: Floats, left: Floats) -> float:
-    stayed = count - left
-    pairs = left.sum() * stayed.sum()
-    if not pairs > 0:
-        return float("nan")
-    below = stayed.sum() - np.cumsum(stayed)
-    return float(_dot(left, below + stayed / 2.0) / pairs)
-
-
 def _average_precision(count: Floats, left: Floats) -> float:
     if not 0 < left.sum() < count.sum():
         return float("nan")
     precision = np.cumsum(left) / np.maximum(np.cumsum(count), 1e-300)
-    return float(_dot(precision, left) / left.sum())
+    return float(dot(precision, left) / left.sum())
 
 
 def _capture(count: Floats, left: Floats, most: float) -> float:
@@ -541,7 +392,7 @@ def _capture(count: Floats, left: Floats, most: float) -> float:
         return float("nan")
     before = np.cumsum(count) - count
     share = np.clip((most - before) / np.maximum(count, 1e-300), 0.0, 1.0)
-    return float(_dot(left, share) / total)
+    return float(dot(left, share) / total)
 
 
 def _gain(count: Floats, worth: Floats) -> float:
@@ -550,7 +401,7 @@ def _gain(count: Floats, worth: Floats) -> float:
     if not total > 0:
         return float("nan")
     gained = np.cumsum(worth)
-    return float(_dot(count, gained - worth / 2.0) / (total * count.sum()) - 0.5)
+    return float(dot(count, gained - worth / 2.0) / (total * count.sum()) - 0.5)
 
 
 def _middle(count: Floats) -> Floats:
@@ -573,19 +424,19 @@ def _calibration_error(count: Floats, left: Floats, level: Floats, bins: int) ->
 
 def _correlation(a: Floats, b: Floats, weight: Floats) -> float:
     total = weight.sum()
-    a, b = a - _dot(weight, a) / total, b - _dot(weight, b) / total
-    spread = _dot(weight, a**2) * _dot(weight, b**2)
+    a, b = a - dot(weight, a) / total, b - dot(weight, b) / total
+    spread = dot(weight, a**2) * dot(weight, b**2)
     if spread <= 1e-18 * total**2:  # ranks are shares: so little is rounding of equal ones
         return float("nan")
-    return float(_dot(weight, a * b) / np.sqrt(spread))
+    return float(dot(weight, a * b) / np.sqrt(spread))
 
 
 def _churn_judge(
     y: Any, p: Any, capacity: int
 ) -> tuple[NDArray[np.int64], Callable[[Floats], dict[str, float]]]:
     """Give the order of rows, and the function from weights in that order to figures."""
-    ranking = _Ranking.of(p)
-    y, p = _ranked(ranking, y), _ranked(ranking, p)
+    ranking = Ranking.of(p)
+    y, p = ranked(ranking, y), ranked(ranking, p)
     inside = np.clip(p, 1e-12, 1 - 1e-12)
     loss = -(y * np.log(inside) + (1 - y) * np.log(1 - inside))
     error = (y - p) ** 2
@@ -595,52 +446,15 @@ def _churn_judge(
         rows, leavers = count.sum(), left.sum()
         tenth = _capture(count, left, rows / 10.0)
         return {
-            "auc": _auc(count, left),
+            "auc": auc(count, left),
             "average_precision": _average_precision(count, left),
-            "brier": _dot(weight, error) / rows,
-            "log_loss": _dot(weight, loss) / rows,
+            "brier": dot(weight, error) / rows,
+            "log_loss": dot(weight, loss) / rows,
             "calibration_error": _calibration_error(count, left, ranking.level, BINS),
-            "mean_predicted": _dot(weight, p) / rows,
+            "mean_predicted": dot(weight, p) / rows,
             "observed": float(leavers / rows),
             "lift_top_tenth": 10.0 * tenth,
             "capture_at_capacity": _capture(count, left, capacity),
         }
 
     return ranking.order, figures
-
-
-def _with_intervals(
-    figures: Callable[[Floats], dict[str, float]], who: Any, level: float, seed: int
-) -> dict[str, dict[str, float]]:
-    """Compute figures, and again for customers drawn with replacement.
-
-    Parameters
-    ----------
-    figures
-        From the weight of each row to figures by name.
-    who
-        Customer of each row.
-    level
-        Share of the draws that lies inside an interval.
-    seed
-        Of the draws.
-    """
-    if len(who) == 0:
-        raise SnapshotError(
-            "nothing to judge: no snapshot is left to compare with what happened. Bring more "
-            "history or check who is eligible."
-        )
-    people, at = np.unique(who, return_inverse=True)
-    rng = np.random.default_rng(seed)
-    draws = []
-    for _ in range(DRAWS):
-        times = np.bincount(rng.integers(0, len(people), len(people)), minlength=len(people))
-        draws.append(figures(times[at].astype(np.float64)))
-    tails = (1.0 - level) / 2.0, (1.0 + level) / 2.0
-    out: dict[str, dict[str, float]] = {}
-    for name, value in figures(np.ones(len(who))).items():
-        seen = np.array([draw[name] for draw in draws])
-        seen = seen[~np.isnan(seen)]
-        low, high = np.quantile(seen, tails) if len(seen) else (np.nan, np.nan)
-        out[name] = {"value": float(value), "low": float(low), "high": float(high)}
-    return out
