@@ -25,6 +25,7 @@ from retain.model import (
     Encoder,
     FittedCurve,
     LogitCalibrator,
+    MeanHead,
     ScaleCalibrator,
     default_lightgbm,
     expit,
@@ -120,6 +121,7 @@ def bundle(panel):
     [
         ChurnHead(rounds=60, learning_rate=0.3, min_child_samples=1, l2=0.0),
         ClvHead(rounds=60, learning_rate=0.3, min_child_samples=1, l2=0.0),
+        MeanHead(rounds=60, learning_rate=0.3, min_child_samples=1, l2=0.0),
     ]
 )
 @pytest.mark.filterwarnings("ignore:SCIPY_ARRAY_API:sklearn.exceptions.SkipTestWarning")

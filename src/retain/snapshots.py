@@ -26,6 +26,7 @@ __all__ = [
     "clv_labels",
     "eligibility",
     "forward_split",
+    "later_totals",
     "learnable_horizon",
     "snapshot_weeks",
 ]
@@ -332,6 +333,45 @@ def clv_labels(
         here = int(as_of) - first + 1
         out[at] = (discounted[here + horizon_weeks] - discounted[here]) / weights[here - 1, 0]
     return out
+
+
+def later_totals(
+    folded: FoldedWeeks, as_ofs: Any, panel: str, measure: str, weeks: int
+) -> NDArray[np.float64]:
+    """Add up a measure over the weeks after as_of: (as_of, as_of + weeks].
+
+    Parameters
+    ----------
+    folded
+        Everything known by the day of looking back.
+    as_ofs
+        Weeks of observation, shape (as_ofs,).
+    panel, measure
+        What to add up.
+    weeks
+        How many weeks.
+
+    Returns
+    -------
+    array of shape (as_ofs, customers)
+        Sums in the measure's own unit.
+
+    Raises
+    ------
+    SnapshotError
+        When the weeks run past the data.
+    """
+    as_ofs = np.asarray(as_ofs, dtype=np.int64)
+    if len(as_ofs) and as_ofs.max() + weeks > folded.last_week:
+        raise SnapshotError(
+            f"{panel}.{measure}: {weeks} weeks after "
+            f"{folded.calendar.last_day(int(as_ofs.max()))} run past the data, which ends on "
+            f"{folded.calendar.last_day(folded.last_week)}. Use an earlier as_of."
+        )
+    first = int(as_ofs.min(initial=folded.last_week))
+    summed = _cumulated(_weekly(folded, panel, measure, first))
+    here = as_ofs - first + 1
+    return summed[here + weeks] - summed[here]
 
 
 def learnable_horizon(history_weeks: int, horizon_weeks: int) -> int:

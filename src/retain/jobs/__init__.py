@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from retain.jobs.checking import Checked, check
     from retain.jobs.demonstrating import Demonstrated, demo
+    from retain.jobs.effort import effort_costs
     from retain.jobs.measuring import Measured, measure
     from retain.jobs.monitoring import Monitored, monitor
     from retain.jobs.promoting import Promoted, promote
@@ -29,6 +30,7 @@ __all__ = [
     "Trained",
     "check",
     "demo",
+    "effort_costs",
     "measure",
     "monitor",
     "promote",
@@ -42,6 +44,7 @@ _HOMES = {
     "check": "checking",
     "Demonstrated": "demonstrating",
     "demo": "demonstrating",
+    "effort_costs": "effort",
     "Measured": "measuring",
     "measure": "measuring",
     "Monitored": "monitoring",

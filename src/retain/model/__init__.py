@@ -16,7 +16,7 @@ from retain.model.fitting import (
     fit_churn,
     fit_clv,
 )
-from retain.model.heads import ChurnHead, ClvHead
+from retain.model.heads import ChurnHead, ClvHead, MeanHead
 
 __all__ = [
     "SETTINGS",
@@ -28,6 +28,7 @@ __all__ = [
     "FittedClv",
     "FittedCurve",
     "LogitCalibrator",
+    "MeanHead",
     "ScaleCalibrator",
     "default_lightgbm",
     "expit",

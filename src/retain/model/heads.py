@@ -1,4 +1,4 @@
-"""The two LightGBM heads behind the scikit-learn contract."""
+"""The LightGBM heads behind the scikit-learn contract."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from retain.model.calibration import expit
 
-__all__ = ["ChurnHead", "ClvHead"]
+__all__ = ["ChurnHead", "ClvHead", "MeanHead"]
 
 Floats = NDArray[np.float64]
 
 
 class _BoostedTrees(BaseEstimator):
-    """What both heads share: parameters, the booster, contributions."""
+    """What the heads share: parameters, the booster, contributions."""
 
     def __init__(
         self,
@@ -257,3 +257,30 @@ class ClvHead(RegressorMixin, _BoostedTrees):
         tags = super().__sklearn_tags__()
         tags.target_tags.positive_only = True
         return tags
+
+
+class MeanHead(RegressorMixin, _BoostedTrees):
+    """LightGBM regressor of a mean, of whatever sign: what an outcome is on average, given X.
+
+    Parameters
+    ----------
+    rounds, learning_rate, num_leaves, max_depth, min_child_samples, l2, feature_share, row_share
+        Settings of the boosted trees.
+    categorical
+        Positions of columns that hold codes of categories.
+    seed
+        Same seed and data, same bytes.
+    """
+
+    def _objective(self) -> dict[str, Any]:
+        return {"objective": "regression"}
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Learn from X of shape (rows, columns) and numbers y."""
+        X, y = validate_data(self, X, y, ensure_all_finite=False, dtype=np.float64, y_numeric=True)
+        self.booster_, _ = self._train(X, y)
+        return self
+
+    def predict(self, X: Any) -> Floats:
+        """Return expected values, shape (rows,)."""
+        return self.raw_score(X)

@@ -19,7 +19,7 @@ from retain.weeks.streams import (
     struct,
 )
 
-__all__ = ["FACTS"]
+__all__ = ["FACTS", "LONG_RESOLUTION_HOURS", "REPEAT_DAYS"]
 
 REPEAT_DAYS = 7
 SWITCH_DAYS = 14
