@@ -257,7 +257,7 @@ def test_the_interval_covers_the_truth_and_what_is_seen_misses_it():
     """
     held = {"left": [0, 0], "margin": [0, 0]}
     for seed in SEEDS:
-        world = make_world(seed)
+        world = make_world(seed, customers=2000)
         for name, effort, outcome, truth in (
             ("left", world.high, world.left, world.effect_on_leaving),
             ("margin", world.points, world.margin, world.effect_on_margin),

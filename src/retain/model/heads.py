@@ -277,7 +277,15 @@ class MeanHead(RegressorMixin, _BoostedTrees):
 
     def fit(self, X: Any, y: Any) -> Self:
         """Learn from X of shape (rows, columns) and numbers y."""
-        X, y = validate_data(self, X, y, ensure_all_finite=False, dtype=np.float64, y_numeric=True)
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            ensure_all_finite=False,
+            dtype=np.float64,
+            y_numeric=True,
+            ensure_min_samples=2,
+        )
         self.booster_, _ = self._train(X, y)
         return self
 
