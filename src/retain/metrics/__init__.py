@@ -59,7 +59,7 @@ from retain.metrics.serving import PURPOSES, SERVING, cost_to_serve
 from retain.metrics.times import TIMES, first_response_time, resolution_time
 from retain.metrics.user_days import UserDays, user_days
 from retain.metrics.vendors import RULES, Rules, SameMonth, same_month
-from retain.metrics.waiting import WAITING, Waiting, time_to_adopt, time_to_value
+from retain.metrics.waiting import WAITING, time_to_adopt, time_to_value
 
 METRICS = (
     *OPINIONS,
@@ -103,7 +103,6 @@ __all__ = [
     "SameMonth",
     "Schedule",
     "UserDays",
-    "Waiting",
     "account_breadth",
     "active_days",
     "active_users",

@@ -2,112 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
-from math import exp, log, sqrt
 from typing import Any, Literal
 
 from retain.errors import TableError
 from retain.metrics.adoption import Features, known, of_features
 from retain.metrics.calculator import metric
-from retain.metrics.intervals import z_of
 from retain.metrics.period import Period
-from retain.metrics.result import LOW_N, Metric
-from retain.metrics.rows import By, Rows, Source, Tally, quoted
+from retain.metrics.result import Metric
+from retain.metrics.rows import By, Rows, Source, Tally, counted, quoted
+from retain.metrics.shares import low_n
+from retain.metrics.survival import KaplanMeier, kaplan_meier
 
-__all__ = ["WAITING", "Waiting", "time_to_adopt", "time_to_value"]
+__all__ = ["WAITING", "time_to_adopt", "time_to_value"]
 
 COHORT = 180  # days back that customers may have started
 Median = Literal["kaplan_meier", "reached"]
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """How many waited how many days: until it came, or until we stopped looking.
-
-    Parameters
-    ----------
-    reached, waiting
-        Days waited to how many: those for whom it came, and those who wait still.
-
-    Examples
-    --------
-    >>> firsts = Waiting({3: 1, 5: 1, 8: 1, 40: 1}, {50: 1})
-    >>> firsts.median(), firsts.median_of_reached()
-    (8, Fraction(13, 2))
-    """
-
-    reached: Mapping[int, int]
-    waiting: Mapping[int, int]
-
-    def curve(self) -> list[tuple[int, Fraction, float]]:
-        """Give day, share still waiting after it, and Greenwood's sum, for each day it came.
-
-        Who stopped being watched on a day was still waiting on it.
-        """
-        left = sum(self.reached.values()) + sum(self.waiting.values())
-        share, spread = Fraction(1), 0.0
-        steps = []
-        for day in sorted({*self.reached, *self.waiting}):
-            came = self.reached.get(day, 0)
-            if came:
-                share *= Fraction(left - came, left)
-                spread += came / (left * (left - came)) if left > came else float("inf")
-                steps.append((day, share, spread))
-            left -= came + self.waiting.get(day, 0)
-        return steps
-
-    def median(self) -> int | None:
-        """Give the first day by which half have reached it; None while more than half wait."""
-        return next((day for day, share, _ in self.curve() if share <= Fraction(1, 2)), None)
-
-    def median_of_reached(self) -> Fraction | None:
-        """Give the median of those who reached it: flattering, as it forgets those who wait."""
-        days = sorted(self.reached)
-        n = sum(self.reached.values())
-        if not n:
-            return None
-
-        def at(rank: int) -> int:
-            for day in days:
-                rank -= self.reached[day]
-                if rank < 0:
-                    return day
-            raise AssertionError("a rank beyond the last")
-
-        return Fraction(at((n - 1) // 2) + at(n // 2), 2)
-
-    def interval(self, level: float) -> tuple[int, int] | None:
-        """Interval of the median; None where the curve does not tell one end of it.
-
-        Notes
-        -----
-        The days on which the log-log interval of the curve holds one half.
-
-        References
-        ----------
-        Brookmeyer and Crowley (1982), Biometrics 38, 29-41.
-        """
-        z = z_of(level)
-        held = []
-        past = None
-        for day, share, spread in self.curve():
-            if 0 < share < 1:
-                width = z * sqrt(spread) / abs(log(share))
-                low, high = float(share) ** exp(width), float(share) ** exp(-width)
-            else:
-                low = high = float(share)
-            if low <= 0.5 <= high:
-                held.append(day)
-            if high < 0.5:
-                past = day
-                break
-        median = self.median()
-        if median is None or past is None:
-            return None
-        return min([*held, median]), max(past, median)
 
 
 @metric(
@@ -164,7 +75,7 @@ def time_to_adopt(
 
     References
     ----------
-    reference/metrics.md 2.17; `Waiting`.
+    reference/metrics.md 2.17; `kaplan_meier`.
     """
     rows = Rows(usage=usage, customers=customers, entitled=entitled)
     starts = "SELECT customer_id, signed_up_at AS start FROM (" + known() + ")"
@@ -175,6 +86,7 @@ def time_to_adopt(
     return _waiting(
         "time_to_adopt",
         rows,
+        customers,
         starts,
         period,
         by,
@@ -242,7 +154,7 @@ def time_to_value(
 
     References
     ----------
-    reference/metrics.md 2.18; `Waiting`.
+    reference/metrics.md 2.18; `kaplan_meier`.
 
     Examples
     --------
@@ -262,6 +174,7 @@ def time_to_value(
     return _waiting(
         "time_to_value",
         rows,
+        customers,
         starts,
         period,
         by,
@@ -277,6 +190,7 @@ def time_to_value(
 def _waiting(
     name: str,
     rows: Rows,
+    customers: Source,
     starts: str,
     period: Period,
     by: By,
@@ -292,9 +206,11 @@ def _waiting(
         raise TableError(f"cohort_days should be at least 1; found {cohort_days}")
     cohort = Period(period.end - timedelta(cohort_days), period.end)
     last = period.end - timedelta(1)
-    judged = f"""
+    # usage is read once, and what is left of it, a line per customer, twice
+    waits = rows.sql(f"""
         SELECT s.customer_id, s.customer_id AS id, first_on IS NOT NULL AS is_numerator,
-            coalesce(first_on, DATE '{last}') - CAST(start AS DATE) AS days,
+            coalesce(first_on, DATE '{last}') - CAST(start AS DATE) AS waited,
+            first_on IS NOT NULL AS is_over,
             CASE WHEN start IS NULL THEN 'no start'
                 WHEN first_on < CAST(start AS DATE) THEN 'before the clock starts'
                 END AS excluded_because
@@ -302,15 +218,20 @@ def _waiting(
             SELECT customer_id, CAST(min(occurred_at) AS DATE) AS first_on FROM usage
             WHERE {cohort.holds("occurred_at")}{of_features(features)} GROUP BY customer_id
         ) AS u USING (customer_id)
-        WHERE start IS NULL OR {cohort.holds("start")}"""
+        WHERE start IS NULL OR {cohort.holds("start")}""").to_arrow_table()
+    lines = Rows(waits=waits, customers=customers)
+    judged = "SELECT * FROM waits"
+    curves = kaplan_meier(lines, judged, by, level)
 
     def make(tally: Tally) -> Metric:
-        waits = Waiting(tally["reached"] or {}, tally["waiting"] or {})
-        median, flattering = waits.median(), waits.median_of_reached()
-        value = median if variant == "kaplan_meier" else flattering
-        came, n = sum(waits.reached.values()), tally.used
-        interval = waits.interval(level) if variant == "kaplan_meier" else None
-        shown = {"kaplan_meier": median, "reached": flattering}
+        curve = curves.get(tuple(tally.by.items()), KaplanMeier())
+        flattering = None if tally["middle"] is None else Fraction(tally["middle"])
+        value = curve.median if variant == "kaplan_meier" else flattering
+        came, n = tally["came"], tally.used
+        low = high = None
+        if variant == "kaplan_meier" and curve.low is not None and curve.high is not None:
+            low, high = curve.low, curve.high
+        shown = {"kaplan_meier": curve.median, "reached": flattering}
         reason = None
         if value is None:
             reason = "more than half wait still" if n else "nobody started"
@@ -321,9 +242,9 @@ def _waiting(
             "days",
             "lower is better",
             n=n,
-            low=interval[0] if interval else None,
-            high=interval[1] if interval else None,
-            level=level if interval else None,
+            low=low,
+            high=high,
+            level=None if low is None else level,
             undefined_because=reason,
             parameters={"features": features, "cohort_days": cohort_days, **parameters},
             period=period,
@@ -331,19 +252,21 @@ def _waiting(
             parts={
                 "customers who reached it": came,
                 "customers who wait": n - came,
-                **{f"median, {key}": one for key, one in shown.items() if one is not None},
+                **{
+                    f"median, {key}": Fraction(one) for key, one in shown.items() if one is not None
+                },
             },
-            notes=("low n",) if 0 < n < LOW_N else (),
+            notes=low_n(n),
             formula=f"median of {n} customers, of whom {n - came} wait still ({variant})",
             **tally.counts,
         )
 
-    return rows.measure(
+    return lines.measure(
         make,
         judged,
         by,
-        reached="histogram(CASE WHEN is_numerator THEN days END)",
-        waiting="histogram(CASE WHEN NOT is_numerator THEN days END)",
+        came=counted("is_over"),
+        middle="median(CASE WHEN is_over THEN waited END)",
     )
 
 
