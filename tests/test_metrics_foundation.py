@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from retain.errors import TableError
-from retain.metrics import NO_SEGMENT, Metric, Period, nps
+from retain.metrics import NO_SEGMENT, Metric, Period, Selected, nps
 from retain.metrics.intervals import net_interval, share_interval, z_of
 from retain.metrics.rows import Rows
 
@@ -135,10 +135,13 @@ def test_frames_arrow_tables_and_relations_give_the_same_answer():
         (con.table("frame"), customers),
         (con.table("frame"), con.table("joined")),
         (frame, con.table("joined")),
+        (Selected(con, "SELECT * FROM frame"), Selected(con, "SELECT * FROM joined")),
+        (Selected(con, "SELECT * FROM frame"), customers),
+        (con.table("frame"), Selected(con, "SELECT * FROM joined")),
     ]
 
     (first, *others) = [nps(one, OCTOBER, by="segment", customers=known) for one, known in sources]
-    assert [first] * 4 == others
+    assert [first] * 7 == others
     assert ["(none)", "a", "b"] == [one.by["segment"] for one in first.segments]
 
 

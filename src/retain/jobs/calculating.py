@@ -14,7 +14,7 @@ from typing import Any
 
 from retain.errors import ConfigError, RetainError, TableError
 from retain.jobs.opening import Company
-from retain.metrics import METRICS, Metric, Period
+from retain.metrics import METRICS, Metric, Period, Selected
 from retain.tables import SPECS
 
 __all__ = ["Asked", "Calculating", "choose", "known"]
@@ -118,7 +118,7 @@ class Calculating:
     def __init__(self, company: Company, as_of: date | None = None) -> None:
         self._company = company
         self._sources = {
-            name: company.tables.con.sql(_select(company, name, as_of))
+            name: Selected(company.tables.con, _select(company, name, as_of))
             for name in company.tables.names
         }
         self._parameters = _parameters(company, as_of)

@@ -47,7 +47,7 @@ from retain.metrics.retention import (
     quick_ratio,
 )
 from retain.metrics.roi import ROI, CustomerLedger, customer_ledger, customer_roi
-from retain.metrics.rows import NO_SEGMENT
+from retain.metrics.rows import NO_SEGMENT, Selected
 from retain.metrics.service import (
     SERVICE,
     first_contact_resolution,
@@ -102,6 +102,7 @@ __all__ = [
     "Rules",
     "SameMonth",
     "Schedule",
+    "Selected",
     "UserDays",
     "account_breadth",
     "active_days",

@@ -25,7 +25,7 @@ NEWEST = (
 )
 
 
-def contacts_sql(period: Period) -> str:
+def contacts_sql(rows: Rows, period: Period) -> str:
     """Write the contacts opened in a period, each id once.
 
     Returns
@@ -34,12 +34,17 @@ def contacts_sql(period: Period) -> str:
         A SELECT of every column of interactions, `id`, and `repeated_because`: null for the row
         that counts, of several with one id the newest state.
     """
+    asked = f"FROM interactions WHERE opened_at IS NULL OR {period.holds('opened_at')}"
+    ((is_repeated,),) = rows.fetch(
+        f"SELECT count(interaction_id) > count(DISTINCT interaction_id) {asked}"
+    )
+    # ranking every row by its state costs more than all the rest: only where ids do repeat
+    place = f"row_number() OVER (PARTITION BY interaction_id ORDER BY {NEWEST})"
     return f"""
         SELECT *, interaction_id AS id,
             CASE WHEN opened_at IS NULL THEN 'no date'
-                 WHEN row_number() OVER (PARTITION BY interaction_id ORDER BY {NEWEST}) > 1
-                 THEN 'repeated id' END AS repeated_because
-        FROM interactions WHERE opened_at IS NULL OR {period.holds("opened_at")}"""
+                 WHEN {place if is_repeated else "1"} > 1 THEN 'repeated id' END AS repeated_because
+        {asked}"""
 
 
 def sequence_sql(
@@ -88,7 +93,7 @@ def sequence_sql(
             lag(opened_at) OVER {window} AS before_at,
             lag(channel) OVER {window} AS before_channel,
             lead(opened_at) OVER {window} AS after_at
-        FROM (SELECT *, {issue} AS issue FROM ({contacts_sql(wide)})
+        FROM (SELECT *, {issue} AS issue FROM ({contacts_sql(rows, wide)})
               WHERE repeated_because IS NULL)
         WHERE issue IS NOT NULL"""
     if not rows.has("interactions", "follows_id"):
@@ -133,4 +138,4 @@ def with_chain_sql(rows: Rows, period: Period) -> str:
     return f"""
         SELECT c.*, coalesce({" OR ".join(chain)}, false) AS is_follow_up,
             coalesce({" OR ".join(after) or "false"}, false) AS is_followed
-        FROM ({contacts_sql(period)}) AS c{joins}"""
+        FROM ({contacts_sql(rows, period)}) AS c{joins}"""

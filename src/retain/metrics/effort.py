@@ -249,7 +249,7 @@ def high_effort_share(
             "interactions: no sign of effort can be read; expected one of case_id, follows_id, "
             "topic, transfer_count, reopen_count, resolved_at, closed_at. Map one of them"
         )
-    asked = contacts_sql(period)
+    asked = contacts_sql(rows, period)
     if "repeats" in signs:
         sequence = sequence_sql(
             rows, period, same="issue", days_before=max(repeat_days, switch_days) + 1
@@ -321,7 +321,7 @@ def _in_sequence(
     judged = f"""
         SELECT *, repeated_because AS excluded_because,
             coalesce({is_numerator}, false) AS is_numerator
-        FROM ({_joined(contacts_sql(period), sequence)})"""
+        FROM ({_joined(contacts_sql(rows, period), sequence)})"""
     return rows.measure(
         lambda tally: share(
             name,

@@ -17,9 +17,20 @@ import duckdb
 from retain.errors import TableError, some
 from retain.metrics.result import Ids, Metric
 
-__all__ = ["NO_SEGMENT", "By", "Rows", "Source", "Tally", "columns_of", "counted", "quoted", "word"]
+__all__ = [
+    "NO_SEGMENT",
+    "By",
+    "Rows",
+    "Selected",
+    "Source",
+    "Tally",
+    "columns_of",
+    "counted",
+    "quoted",
+    "word",
+]
 
-Source = Any  # a DuckDB relation, a pandas DataFrame or an Arrow table, under our column names
+Source = Any  # pandas DataFrame, Arrow table, DuckDB relation or `Selected`; our column names
 By = str | Sequence[str] | None  # columns to cut by, each on its own
 NO_SEGMENT = "(none)"  # where the rows belong that have no segment
 
@@ -97,6 +108,22 @@ TYPES = {
 
 
 @dataclass(frozen=True)
+class Selected:
+    """A table that lives in a connection: as a relation, but asked without any detour.
+
+    Parameters
+    ----------
+    con
+        The connection.
+    select
+        A SELECT, such as ``SELECT * FROM surveys``.
+    """
+
+    con: Any
+    select: str
+
+
+@dataclass(frozen=True)
 class Tally:
     """What one pass counted, for the whole or one segment.
 
@@ -155,20 +182,24 @@ class Rows:
     """
 
     def __init__(self, **tables: Source | None) -> None:
-        self._sources = {
-            name: _readable(name, one) for name, one in tables.items() if one is not None
+        given = {name: one for name, one in tables.items() if one is not None}
+        self._objects = {
+            _python_name(name): _readable(name, one)
+            for name, one in given.items()
+            if not isinstance(one, Selected)
         }
-        relations = [one for one in self._sources.values() if _is_relation(one)]
-        # rows can be joined only where they live: in the connection of a relation, if there is one
-        self._anchor = relations[0] if relations else None
-        self._engine = None if relations else _engine().cursor()
+        # rows can be joined only where they live: in the connection of one that has its own
+        engines = [one.con for one in given.values() if isinstance(one, Selected)]
+        relations = [one for one in given.values() if isinstance(one, duckdb.DuckDBPyRelation)]
+        self._anchor = relations[0] if relations and not engines else None
+        self._engine = engines[0] if engines else _engine().cursor()
         self._own: dict[str, dict[str, str]] = {}
         self._views: dict[str, str] = {}
-        for name in self._sources:
-            one = self._sources[name]
-            described = one if _is_relation(one) else self._run(f"FROM {_python_name(name)}")
-            self._own[name] = dict(zip(described.columns, map(str, described.types), strict=True))
-            self._views[name] = _typed(name, self._own[name])
+        for name, one in given.items():
+            place = f"({one.select})" if isinstance(one, Selected) else _python_name(name)
+            described = self._fetch(f"DESCRIBE SELECT * FROM {place}")
+            self._own[name] = {column: kind for column, kind, *_ in described}
+            self._views[name] = _typed(name, place, self._own[name])
 
     def has(self, table: str, *columns: str) -> bool:
         """Tell whether a table is there and came with these columns."""
@@ -186,19 +217,16 @@ class Rows:
 
     def sql(self, select: str) -> duckdb.DuckDBPyRelation:
         """Write a query over the tables by name; nothing runs before it is fetched."""
-        views = ", ".join(
-            f"{name} AS NOT MATERIALIZED ({view})" for name, view in self._views.items()
-        )
-        return self._run(f"WITH {views} SELECT * FROM ({select})")
+        return self._ask("sql", self._with_views(select))
 
     def fetch(self, select: str) -> list[tuple[Any, ...]]:
         """Run a query over the tables by name, for few lines."""
         try:
-            return self.sql(select).fetchall()
+            return self._fetch(self._with_views(select))
         except duckdb.ConversionException as problem:
             first = str(problem).split("\n")[0]
             raise TableError(
-                f"{some(self._sources)}: a column does not hold what its name says: {first}. "
+                f"{some(self._own)}: a column does not hold what its name says: {first}. "
                 "Read the file with `retain check`, which sets such rows aside"
             ) from None
 
@@ -265,12 +293,20 @@ class Rows:
         whole, *segments = map(make, self.tally(judged, by, **aggregates))
         return whole.divided_into(segments)
 
-    def _run(self, select: str) -> duckdb.DuckDBPyRelation:
+    def _with_views(self, select: str) -> str:
+        views = ", ".join(
+            f"{name} AS NOT MATERIALIZED ({view})" for name, view in self._views.items()
+        )
+        return f"WITH {views} SELECT * FROM ({select})"
+
+    def _fetch(self, select: str) -> list[tuple[Any, ...]]:
+        return self._ask("execute", select).fetchall()
+
+    def _ask(self, how: str, select: str) -> Any:
         # the engine finds Python objects by the names in the frame that calls it: this one's
-        names = {_python_name(name): one for name, one in self._sources.items()}
-        names |= {"anchor": self._anchor, "engine": self._engine, "select": select}
+        names = {**self._objects, "anchor": self._anchor, "engine": self._engine, "select": select}
         if self._anchor is None:
-            return eval("engine.sql(select)", {}, names)
+            return eval(f"engine.{how}(select)", {}, names)
         return eval("anchor.query('retain_anchor', select)", {}, names)
 
     def cut(self, judged: str, by: By) -> str:
@@ -278,7 +314,7 @@ class Rows:
         columns = columns_of(by)
         if not columns:
             return judged
-        own = self.sql(judged).columns
+        own = self._columns(judged)
         cuts, joined = [], []
         for at, column in enumerate(columns):
             is_own = column in own
@@ -290,20 +326,27 @@ class Rows:
                     f"cannot cut by {column!r}: neither these rows nor `customers` have such a "
                     f"column{hint} Customers have: {some(self._own.get('customers', {}), 20)}"
                 )
-            cuts.append(
-                f"coalesce({_label(column, 'j' if is_own else 'c')}, '{NO_SEGMENT}') AS by_{at}"
-            )
+            label = _label(column, "j") if is_own else f"c.{quoted(column)}"
+            cuts.append(f"coalesce({label}, '{NO_SEGMENT}') AS by_{at}")
             if not is_own:
                 joined.append(column)
         if not joined:
             return f"SELECT j.*, {', '.join(cuts)} FROM ({judged}) AS j"
-        self._check_segments(joined)
-        found = ", ".join(f"min({_label(name)}) AS {quoted(name)}" for name in joined)
-        customers = f"SELECT customer_id, {found} FROM customers GROUP BY customer_id"
+        listed = ", ".join(f"{_label(name)} AS {quoted(name)}" for name in joined)
+        customers = f"SELECT customer_id, {listed} FROM customers"
+        ((is_repeated,),) = self.fetch(
+            "SELECT count(customer_id) > count(DISTINCT customer_id) FROM customers"
+        )
+        if is_repeated:
+            self._check_segments(joined)
+            customers = f"SELECT DISTINCT * FROM ({customers})"
         return (
             f"SELECT j.*, {', '.join(cuts)} FROM ({judged}) AS j "
             f"LEFT JOIN ({customers}) AS c USING (customer_id)"
         )
+
+    def _columns(self, select: str) -> list[str]:
+        return [name for name, *_ in self._fetch(f"DESCRIBE {self._with_views(select)}")]
 
     def _check_segments(self, columns: list[str]) -> None:
         """Refuse a customer who is in two segments: the segments would not add up."""
@@ -324,7 +367,7 @@ class Rows:
         """Make what reads the ids of one segment."""
 
         def read() -> Ids:
-            there = self.sql(rows).columns
+            there = self._columns(rows)
             part = "part" if "part" in there else "NULL"
             above = "is_numerator" if "is_numerator" in there else "false"
             where = " AND ".join(
@@ -395,10 +438,6 @@ def _engine() -> duckdb.DuckDBPyConnection:
     return duckdb.connect()
 
 
-def _is_relation(source: Source) -> bool:
-    return isinstance(source, duckdb.DuckDBPyRelation)
-
-
 def _readable(table: str, source: Source) -> Source:
     """Give a frame as an Arrow table: read faithfully whatever its index, strides and types."""
     import pandas as pd
@@ -436,17 +475,17 @@ def _refuse_zones(table: str, zoned: list[str]) -> None:
         )
 
 
-def _typed(table: str, found: dict[str, str]) -> str:
+def _typed(table: str, place: str, found: dict[str, str]) -> str:
     """Write the SELECT that gives a source our types, and nulls for what it lacks."""
     if table not in REQUIRED:
-        return f"FROM {_python_name(table)}"  # not one of ours: as it is
+        return f"FROM {place}"  # not one of ours: as it is
     _check(table, REQUIRED[table], found)
     types = {name: kind for kind, names in TYPES[table].items() for name in names.split()}
     zoned = [name for name in types if found.get(name) == "TIMESTAMP WITH TIME ZONE"]
     _refuse_zones(table, zoned)
     lines = [_cast(name, kind, found.get(name)) for name, kind in types.items()]
     lines += [quoted(name) for name in found if name not in types]
-    return f"SELECT {', '.join(lines)} FROM {_python_name(table)}"
+    return f"SELECT {', '.join(lines)} FROM {place}"
 
 
 def _cast(name: str, kind: str, found: str | None) -> str:

@@ -226,7 +226,7 @@ def sla_met(
     judged = f"""
         SELECT *, coalesce(repeated_because, CASE WHEN sla_met IS NULL THEN 'not known' END)
             AS excluded_because, sla_met AS is_numerator
-        FROM ({contacts_sql(period)})"""
+        FROM ({contacts_sql(rows, period)})"""
     return rows.measure(
         lambda tally: share(
             "sla_met",
@@ -384,7 +384,7 @@ def _with_count(
                  WHEN {column} IS NULL THEN 'not known'
                  WHEN {column} < 0 OR {column} <> trunc({column}) THEN 'not a count'
                  WHEN {is_open} THEN 'not resolved yet' END AS excluded_because
-        FROM ({contacts_sql(period)})"""
+        FROM ({contacts_sql(rows, period)})"""
     return rows.measure(
         lambda tally: share(
             name,

@@ -21,7 +21,7 @@ class KaplanMeier:
     low, high
         Its interval; None where an end is never seen.
     over, waiting
-        How many waits are over, and how many are not.
+        How many waits are over, and how many go on.
     """
 
     median: float | None = None

@@ -16,7 +16,7 @@ from retain.metrics.feedback import data_end
 from retain.metrics.hours import Schedule
 from retain.metrics.period import Period
 from retain.metrics.result import Metric
-from retain.metrics.rows import By, Rows, Source, Tally
+from retain.metrics.rows import By, Rows, Source, Tally, counted
 from retain.metrics.shares import low_n
 from retain.metrics.survival import KaplanMeier, kaplan_meier
 
@@ -241,7 +241,7 @@ def _waits(
     asked = f"""
         SELECT *, coalesce({stop} < {last}, false) AS is_over,
             CASE WHEN is_over THEN {stop} ELSE {last} END AS stops_at
-        FROM ({contacts_sql(period)})"""
+        FROM ({contacts_sql(rows, period)})"""
     timed = f"SELECT *, epoch_us(stops_at) - epoch_us(opened_at) AS waited FROM ({asked})"
     if schedule is not None:
         timed = f"""
@@ -261,14 +261,18 @@ def _waits(
     everyone = f"""
         SELECT * REPLACE (CASE WHEN excluded_because <> 'not {over} yet' THEN excluded_because END
                           AS excluded_because) FROM ({judged})"""
-    curves = kaplan_meier(rows, everyone, by, level)
+    # beside the median of those that are over stands the one that keeps the others: of the whole
+    keeps_all = variant == "km_median"
+    curves = (
+        {} if variant == "p90" else kaplan_meier(rows, everyone, by if keeps_all else None, level)
+    )
 
     def make(tally: Tally) -> Metric:
         curve = curves.get(tuple(tally.by.items()), KaplanMeier())
-        waiting = tally.excluded.get(f"not {over} yet", curve.waiting)
+        waiting = int(tally["waiting"]) if keeps_all else tally.excluded.get(f"not {over} yet", 0)
         notes = low_n(tally.used)
         low = high = None
-        if variant == "km_median":
+        if keeps_all:
             value = _hours(curve.median)
             if value is not None and curve.low is not None and curve.high is not None:
                 low, high = _hours(curve.low), _hours(curve.high)
@@ -278,7 +282,7 @@ def _waits(
             value = _hours(tally["quantile"])
             why = f"no {over} cases"
             formula = f"{variant} of {tally.used} {over} cases; {waiting} still wait"
-            if waiting and variant == "median":
+            if waiting and curve.over:
                 median = _hours(curve.median)
                 known = "not reached yet" if median is None else f"{float(median):.1f} hours"
                 notes += (f"with those that still wait, the Kaplan-Meier median is {known}",)
@@ -301,14 +305,23 @@ def _waits(
             },
             period=period,
             timezone=timezone,
-            parts={over: curve.over, "still waiting": curve.waiting},
+            parts={
+                over: tally.used - waiting if keeps_all else tally.used,
+                "still waiting": waiting,
+            },
             notes=notes,
             formula=formula,
             **tally.counts,
         )
 
     share = 0.9 if variant == "p90" else 0.5
-    return rows.measure(make, judged, by, quantile=f"quantile_cont(waited, {share})")
+    return rows.measure(
+        make,
+        judged,
+        by,
+        quantile=f"quantile_cont(waited, {share})",
+        waiting=counted("NOT is_over"),
+    )
 
 
 def _hours(microseconds: float | None) -> Fraction | None:
