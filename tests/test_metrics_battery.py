@@ -33,6 +33,17 @@ def ask(calculator, variant, example, tables=None, **given):
     return calculator(*(tables[name] for name in calculator.needs), example.period, **given)
 
 
+def asked(calculator, variant, example, is_cut=False):
+    """Ask about the example as it is: once, because every law compares with it."""
+    key = (calculator, variant, id(example), is_cut)
+    if key not in ANSWERS:
+        ANSWERS[key] = ask(calculator, variant, example, **(cut(example) if is_cut else {}))
+    return ANSWERS[key]
+
+
+ANSWERS: dict[tuple, Metric] = {}
+
+
 def cut(example):
     return {"by": "segment"} if example.is_cut else {}
 
@@ -49,17 +60,16 @@ def added(example, rows):
 
 
 def order_of_rows_never_matters(calculator, variant, example):
-    first = ask(calculator, variant, example, **cut(example))
+    first = asked(calculator, variant, example, is_cut=True)
     for change in (
         lambda t: t[::-1],
-        lambda t: t.sample(frac=1, random_state=1),
         lambda t: t.sample(frac=1, random_state=2).reset_index(drop=True),
     ):
         assert first == ask(calculator, variant, example, changed(example, change), **cut(example))
 
 
 def duplicates_change_no_rate(calculator, variant, example):
-    once = ask(calculator, variant, example)
+    once = asked(calculator, variant, example)
     doubled = {
         name: table if name == "customers" else pd.concat([table, table])
         for name, table in example.tables.items()
@@ -70,23 +80,24 @@ def duplicates_change_no_rate(calculator, variant, example):
 
 
 def what_is_refused_is_counted_and_changes_nothing(calculator, variant, example):
-    clean = ask(calculator, variant, example)
+    if not example.refused:
+        return
+    clean = asked(calculator, variant, example)
     dirty = ask(calculator, variant, example, added(example, example.refused))
     many = sum(map(len, example.refused.values()))
-
     assert clean.value == dirty.value
     assert clean.used == dirty.used
     assert clean.rows_in + many == dirty.rows_in
-    if many:
-        before = clean.excluded.get(example.refused_because, 0)
-        assert before + many == dirty.excluded[example.refused_because]
-        assert before + many == len(dirty.ids().excluded[example.refused_because])
+    before = clean.excluded.get(example.refused_because, 0)
+    assert before + many == dirty.excluded[example.refused_because]
+    assert before + many == len(dirty.ids().excluded[example.refused_because])
 
 
 def another_question_changes_nothing(calculator, variant, example):
-    assert ask(calculator, variant, example) == ask(
-        calculator, variant, example, added(example, example.foreign)
-    )
+    if not example.foreign:
+        return
+    dirty = ask(calculator, variant, example, added(example, example.foreign))
+    assert asked(calculator, variant, example) == dirty
 
 
 def nothing_in_gives_the_documented_answer(calculator, variant, example):
@@ -100,7 +111,8 @@ def nothing_in_gives_the_documented_answer(calculator, variant, example):
 
 
 def one_row_gives_a_number_or_a_reason(calculator, variant, example):
-    for at in range(max(map(len, example.tables.values()))):
+    longest = max(map(len, example.tables.values()))
+    for at in range(0, longest, max(1, longest // 4)):
         one = {
             name: table if name == "customers" else table[at : at + 1]
             for name, table in example.tables.items()
@@ -116,8 +128,8 @@ def one_row_gives_a_number_or_a_reason(calculator, variant, example):
 def segments_add_up_to_the_whole(calculator, variant, example):
     if not example.is_cut:
         return
-    whole = ask(calculator, variant, example, by="segment")
-    assert replace(whole, segments=()) == ask(calculator, variant, example)
+    whole = asked(calculator, variant, example, is_cut=True)
+    assert replace(whole, segments=()) == asked(calculator, variant, example)
     assert NO_SEGMENT in {one.by["segment"] for one in whole.segments}
     for what in ("rows_in", "used", "numerator", "denominator"):
         pieces = [getattr(one, what) for one in whole.segments]
@@ -126,7 +138,7 @@ def segments_add_up_to_the_whole(calculator, variant, example):
 
 
 def every_row_is_used_or_left_out_by_id(calculator, variant, example):
-    found = ask(calculator, variant, example, **cut(example))
+    found = asked(calculator, variant, example, is_cut=True)
     for one in (found, *found.segments):
         ids = one.ids()
         assert one.rows_in == one.used + sum(one.excluded.values())
@@ -137,7 +149,7 @@ def every_row_is_used_or_left_out_by_id(calculator, variant, example):
 
 
 def the_interval_holds_the_value(calculator, variant, example):
-    found = ask(calculator, variant, example)
+    found = asked(calculator, variant, example)
     if found.low is not None:
         assert found.low <= found.value <= found.high
         assert found.level
