@@ -55,11 +55,11 @@ class Panel:
         self._start = start_week
         newest = int(as_ofs.max(initial=0))
         # rows that no date can see are dropped at once; what stays is cut again date by date
-        rows = rows.take(
-            (rows.week <= newest) & (rows.week + rows.lag <= int(known_by.max(initial=0)))
+        rows = _kept(
+            rows, (rows.week <= newest) & (rows.week + rows.lag <= int(known_by.max(initial=0)))
         )
         on_time = rows.lag == 0
-        self._now, self._late = rows.take(on_time), rows.take(~on_time)
+        self._now, self._late = _kept(rows, on_time), rows.take(~on_time)
         self._first = min(int(self._now.week.min()) if len(self._now) else newest, newest)
         self._weeks = newest - self._first + 1
         self._cache: dict[tuple[Any, ...], Any] = {}
@@ -325,32 +325,27 @@ class Panel:
         self._need(measure)
         key = ("latest", measure, positive)
         if key not in self._cache:
-            given = self._given(self._now, measure, positive)
-            rows = self._now.take(given)
-            grid = np.full((self._weeks, self.customers), np.nan)
-            week = np.full((self._weeks, self.customers), _NEVER)
-            said = np.zeros((self._weeks, self.customers))
-            place = (rows.week - self._first, rows.customer)
-            grid[place], week[place] = rows.measures[measure], rows.week
-            said[place] = _said(rows, measure)
-            np.maximum.accumulate(week, axis=0, out=week)
-            where = np.maximum(week - self._first, 0)
-            self._cache[key] = (
-                np.take_along_axis(grid, where, axis=0),
-                week,
-                np.take_along_axis(said, where, axis=0),
+            now = self._now
+            told = np.flatnonzero(self._given(now, measure, positive))
+            place = now.customer[told].astype(np.int64) * self._weeks + (
+                now.week[told] - self._first
             )
-            self._cache[(*key, "late")] = self._given(self._late, measure, positive)
-        newest, weeks, said = self._cache[key]
-        given = self._cache[(*key, "late")]
+            given = self._given(self._late, measure, positive)
+            self._cache[key] = (told, place, _said(now, measure), given)
+        told, place, said, given = self._cache[key]
         value = np.full((len(self.as_ofs), self.customers), np.nan)
         found = np.full((len(self.as_ofs), self.customers), float(_NEVER))
+        first = np.arange(self.customers, dtype=np.int64) * self._weeks
         for at, as_of in enumerate(self.as_ofs):
-            row = min(int(as_of) - before - self._first, self._weeks - 1)
+            last = min(int(as_of) - before - self._first, self._weeks - 1)
             order = np.zeros(self.customers)
-            if row >= 0:
-                found[at], order = weeks[row], said[row]
-                value[at] = np.where(weeks[row] == _NEVER, np.nan, newest[row])
+            # rows are ordered by customer and week: the newest is the last one up to as_of
+            end = np.searchsorted(place, first + last, side="right")
+            who = np.flatnonzero(end > np.searchsorted(place, first)) if last >= 0 else ()
+            if len(who):
+                newest = told[end[who] - 1]
+                value[at, who] = self._now.measures[measure][newest]
+                found[at, who], order[who] = self._now.week[newest], said[newest]
             late = self._late_rows(at, None, before) & given
             if late.any():
                 rows = self._late.take(late)
@@ -531,6 +526,11 @@ def balance(now: Array, before: Array) -> Array:
     """
     size = np.abs(now) + np.abs(before)
     return np.divide(now - before, size, out=np.full(size.shape, np.nan), where=size > 0)
+
+
+def _kept(rows: PanelRows, keep: NDArray[np.bool_]) -> PanelRows:
+    """Keep some rows; all of them at no cost."""
+    return rows if keep.all() else rows.take(keep)
 
 
 def _said(rows: PanelRows, measure: str) -> Array:
