@@ -33,7 +33,7 @@ class Example:
         Further arguments that a variant insists on; a variant not named here needs none.
     doubled
         What duplicating every row of every table but customers does to the value: ``"same"``, or
-        ``"twice"`` for sums of rows without ids.
+        ``"twice"`` for sums of rows without ids, ``"half"`` for what is divided by such a sum.
     empty
         Value of empty tables: None for undefined.
     refused

@@ -38,6 +38,7 @@ from retain.metrics.product import (
     time_in_product,
 )
 from retain.metrics.recurring import RECURRING, monthly_amount, mrr, mrr_movement
+from retain.metrics.renewals import RENEWALS, renewal_rate
 from retain.metrics.result import Ids, Metric
 from retain.metrics.retention import (
     RETENTION,
@@ -56,8 +57,11 @@ from retain.metrics.service import (
     transferred,
 )
 from retain.metrics.serving import PURPOSES, SERVING, cost_to_serve
+from retain.metrics.spending import SPENDING, cac, cac_payback, customer_retention_cost, ltv_to_cac
 from retain.metrics.times import TIMES, first_response_time, resolution_time
+from retain.metrics.trials import TRIALS, trial_conversion_rate
 from retain.metrics.user_days import UserDays, user_days
+from retain.metrics.value import VALUE, arpa, clv, predicted_clv, retention_break_even
 from retain.metrics.vendors import RULES, Rules, SameMonth, same_month
 from retain.metrics.waiting import WAITING, time_to_adopt, time_to_value
 
@@ -70,6 +74,10 @@ METRICS = (
     *RECURRING,
     *LOGOS,
     *RETENTION,
+    *RENEWALS,
+    *TRIALS,
+    *VALUE,
+    *SPENDING,
     *SERVICE,
     *TIMES,
     *EFFORT,
@@ -110,8 +118,12 @@ __all__ = [
     "advocates",
     "annualised",
     "answer_rate",
+    "arpa",
+    "cac",
+    "cac_payback",
     "ces",
     "channel_switches",
+    "clv",
     "clv_formula",
     "comment_rate",
     "comment_themes",
@@ -119,6 +131,7 @@ __all__ = [
     "csat",
     "customer_churn_rate",
     "customer_ledger",
+    "customer_retention_cost",
     "customer_retention_rate",
     "customer_roi",
     "engagement_score",
@@ -134,6 +147,7 @@ __all__ = [
     "lifetime_lift",
     "login_frequency",
     "lost_prospects",
+    "ltv_to_cac",
     "metric",
     "monthly_amount",
     "mrr",
@@ -143,11 +157,14 @@ __all__ = [
     "net_revenue_retention",
     "nps",
     "pain_points",
+    "predicted_clv",
     "quick_ratio",
     "referral_rate",
+    "renewal_rate",
     "reopened",
     "repeat_contacts",
     "resolution_time",
+    "retention_break_even",
     "same_month",
     "session_length",
     "sla_met",
@@ -156,6 +173,7 @@ __all__ = [
     "time_to_adopt",
     "time_to_value",
     "transferred",
+    "trial_conversion_rate",
     "user_days",
     "version_changes",
 ]

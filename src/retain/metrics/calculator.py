@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Generic, Literal, ParamSpec
 
+from retain.errors import TableError
 from retain.metrics.result import Direction, Metric
 
-__all__ = ["THEMES", "Calculator", "Theme", "metric"]
+__all__ = ["THEMES", "Calculator", "Theme", "check_choice", "metric"]
 
 Given = ParamSpec("Given")
 Theme = Literal["opinions", "service", "revenue", "customers", "product", "value"]
@@ -54,11 +55,30 @@ class Calculator(Generic[Given]):
         self.needs, self.variants, self.theme = needs, variants, theme
 
     def __call__(self, *given: Given.args, **named: Given.kwargs) -> Metric:
-        """Compute the metric."""
+        """Compute the metric, by a variant that is known."""
+        check_choice(self.name, "variant", named.get("variant", self.variants[0]), self.variants)
         return self.compute(*given, **named)
 
     def __repr__(self) -> str:
         return f"<metric {self.name}>"
+
+
+def check_choice(name: str, argument: str, found: object, choices: Iterable[object]) -> None:
+    """Refuse an argument of a calculator that is none of its choices.
+
+    Raises
+    ------
+    TableError
+        Naming the choices.
+
+    Examples
+    --------
+    >>> check_choice("nps", "variant", "latest", ("latest", "all"))
+    """
+    if found not in tuple(choices):
+        raise TableError(
+            f"{name}: {argument} should be one of {', '.join(map(str, choices))}; found {found!r}"
+        )
 
 
 def metric(

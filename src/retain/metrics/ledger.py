@@ -194,6 +194,7 @@ def spans_sql(
     *,
     amount: str = "mrr",
     end: str = "CAST(ended_at AS DATE)",
+    term: str | None = None,
 ) -> str:
     """Write the judged spans: a SELECT of one line per row of `subscriptions`.
 
@@ -207,6 +208,8 @@ def spans_sql(
         Columns to cut by; those that only `subscriptions` has are carried along.
     amount, end
         SQL for the MRR of a span and the first day without it (null: running).
+    term
+        SQL for the months of a term, carried along as `months`.
 
     Returns
     -------
@@ -222,6 +225,7 @@ def spans_sql(
         for column in own
     )
     carried = "".join(f", {quoted(column)}" for column in own)
+    months = f", {term} AS months" if term else ""
     # the window over a million ids is dear, and hardly ever needed
     ((repeats,),) = rows.fetch(
         "SELECT count(subscription_id) - count(DISTINCT subscription_id) FROM subscriptions"
@@ -245,10 +249,11 @@ def spans_sql(
                  WHEN is_trial THEN 'trial'
                  WHEN amount = 0 THEN 'free'
                  WHEN end_day <= start_day THEN 'no day of service'
-            END AS excluded_because{newest}
+            END AS excluded_because{", months" if term else ""}{newest}
         FROM (SELECT customer_id, subscription_id AS id, CAST(started_at AS DATE) AS start_day,
                   coalesce({end}, {RUNNING}) AS end_day, {amount} AS amount, end_reason, started_at,
-                  ended_at, coalesce(is_trial, false) AS is_trial{carried} FROM subscriptions)"""
+                  ended_at, coalesce(is_trial, false) AS is_trial{months}{carried}
+              FROM subscriptions)"""
 
 
 def ledger_sql(spans: str, period: Period) -> str:

@@ -12,8 +12,7 @@ from fractions import Fraction
 from itertools import chain
 from typing import Any, Literal, get_args
 
-from retain.errors import TableError
-from retain.metrics.calculator import metric
+from retain.metrics.calculator import check_choice, metric
 from retain.metrics.intervals import exact_share_interval, share_interval
 from retain.metrics.ledger import REASONS, measured
 from retain.metrics.period import Period
@@ -128,10 +127,10 @@ def customer_churn_rate(
     >>> found.display(), found.ids().numerator
     ('25.0', ('0',))
     """
-    _known("variant", variant, COUNTED)
-    _known("reason", reason, ("all", *REASONS))
-    _known("per", per, get_args(Per))
-    _known("interval", interval, get_args(Interval))
+    name = "customer_churn_rate"
+    check_choice(name, "reason", reason, ("all", *REASONS))
+    check_choice(name, "per", per, get_args(Per))
+    check_choice(name, "interval", interval, get_args(Interval))
     above, below = COUNTED[variant]
     wanted = above if reason == "all" else f"({above}) AND left_because = '{reason}'"
     of_events = variant in ("stripe", "daily_sum")
@@ -268,8 +267,7 @@ def customer_retention_rate(
     >>> customer_retention_rate(spans, Period.month("2026-10")).display()
     '75.0'
     """
-    _known("variant", variant, get_args(Cohort))
-    _known("interval", interval, get_args(Interval))
+    check_choice("customer_retention_rate", "interval", interval, get_args(Interval))
     above, below = COUNTED[variant]
 
     def make(tally: Tally) -> Metric:
@@ -372,13 +370,6 @@ def _daily_sum(tally: Tally) -> Fraction | None:
             total += Fraction(counting[day], there)
         there += joined[day] - left[day]
     return total if tally["below_line"] else None
-
-
-def _known(what: str, found: str, choices: Any) -> None:
-    if found not in choices:
-        raise TableError(
-            f"customer churn: {what} should be one of {', '.join(choices)}; found {found!r}"
-        )
 
 
 def _number(value: Any) -> str:

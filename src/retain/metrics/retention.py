@@ -7,7 +7,6 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Literal, get_args
 
-from retain.errors import TableError
 from retain.metrics.calculator import metric
 from retain.metrics.ledger import KINDS, measured
 from retain.metrics.period import Period
@@ -107,7 +106,6 @@ def mrr_churn_rate(
     ...  for v in ("gross", "cancelled")]
     ['50.0', '40.0']
     """
-    _known("mrr_churn_rate", variant, MrrChurn)
 
     def lost(tally: Tally) -> Decimal:
         moved = {kind: money(tally[kind]) for kind in KINDS}
@@ -203,7 +201,6 @@ def gross_revenue_retention(
     >>> gross_revenue_retention(spans, Period.month("2026-10")).display()
     '53.3'
     """
-    _known("gross_revenue_retention", variant, Gross)
     kept = KEPT[variant]
     capped = f"least(mrr_start, {kept})"
 
@@ -291,7 +288,6 @@ def net_revenue_retention(
     >>> net_revenue_retention(spans, Period.month("2026-10")).display()
     '70.0'
     """
-    _known("net_revenue_retention", variant, Net)
     make = _rate(
         "net_revenue_retention",
         variant,
@@ -362,7 +358,6 @@ def quick_ratio(
     >>> quick_ratio(spans, Period.month("2026-10")).display()
     '2.50'
     """
-    _known("quick_ratio", variant, Quick)
     gains = ["new", "expansion"] + (["reactivation"] if variant == "with_reactivation" else [])
     total = " + ".join(gains)
 
@@ -449,13 +444,6 @@ def _measured(
         moved=counted(f"{above} OR {below}"),
         **aggregates,
     )
-
-
-def _known(name: str, found: str, variants: object) -> None:
-    if found not in get_args(variants):
-        raise TableError(
-            f"{name}: variant should be one of {', '.join(get_args(variants))}; found {found!r}"
-        )
 
 
 RETENTION = (mrr_churn_rate, gross_revenue_retention, net_revenue_retention, quick_ratio)
