@@ -55,13 +55,14 @@ HOMELESS = {"utils", "util", "helpers", "helper", "common", "base", "core", "mis
 LONGEST = 600
 FUTURE = {"churn_labels", "churned_by", "clv_labels", "later_totals"}
 # training learns from labels and looks for what gives them away; results are outcomes, and effort
-# is compared by what came after it
+# is compared, a health score judged, by what came after it
 SEES_FUTURE = {
     "snapshots.py",
     "jobs/training.py",
     "jobs/suspecting.py",
     "jobs/outcomes.py",
     "jobs/effort.py",
+    "jobs/health.py",
 }
 
 

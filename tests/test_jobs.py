@@ -647,3 +647,21 @@ def test_the_same_seed_and_data_train_the_same_bytes_from_frames_too(company):
 
     assert contents(made.folder) == contents(company.model)
     assert made.bundle.version == load_bundle(company.model).version
+
+
+# ---- the company's own metrics beside the model's ------------------------------------------------
+
+
+def test_a_training_and_every_scored_week_record_the_metrics_known_on_their_day(two_weeks):
+    from retain import tracking
+
+    config = retain.load_config(two_weeks.path)
+    uri = tracking.tracking_uri(config.store)
+    (version,) = tracking.list_versions(uri=uri, registered_model=config.model_name)
+    logged = version.metrics
+
+    assert {"churn.auc", "metrics.nps.latest", "scoring.metrics.nps.latest"} <= set(logged)
+    # both weeks lie in November: the last whole month is October for each of them
+    month = retain.measure(config, period="2026-10", record=False)
+    known = {f"{one.name}.{one.variant}": one.value for one in month.metrics}
+    assert logged["scoring.metrics.nps.latest"] == pytest.approx(float(known["nps.latest"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import datetime as dt
 import io
 import json
@@ -19,6 +20,7 @@ from retain.config import Config, load_config
 from retain.errors import ConfigError, SnapshotError
 from retain.jobs.calculating import Calculating, choose
 from retain.jobs.opening import open_company
+from retain.jobs.store import Store
 from retain.metrics import METRICS, Period
 
 UNTIL = dt.date(2026, 11, 15)
@@ -30,21 +32,39 @@ def company(tmp_path_factory) -> Path:
     from retain.demo import make_company
 
     folder = tmp_path_factory.mktemp("company")
-    return make_company(300, weeks=40, seed=5, until=UNTIL).write(folder)
+    path = make_company(200, weeks=30, seed=5, until=UNTIL).write(folder)
+    settings = yaml.safe_load(path.read_text("utf-8"))["metrics"]  # as the demo has them
+    return branch(path, folder, metrics=settings | {"periods": 2, "effort": False})
+
+
+@pytest.fixture(scope="module")
+def opened(company):
+    """The company's tables, read once."""
+    return open_company(company)
+
+
+@pytest.fixture
+def read_once(opened, monkeypatch):
+    """Jobs of this test meet tables that were read already."""
+    monkeypatch.setattr(
+        "retain.jobs.measuring.open_company",
+        lambda config, _: dataclasses.replace(opened, config=config, store=Store(config.store)),
+    )
 
 
 @pytest.fixture(scope="module")
 def month(company):
-    """October, by segment, with the ids of one metric; not recorded."""
-    return measure(company, period="2026-10", by="segment", ids="nps", record=False)
+    """The last whole month by segment, with the ids of one metric; not recorded."""
+    return measure(company, ids="nps", record=False)
 
 
 def branch(company: Path, folder: Path, **changes) -> Path:
     """The same company under other settings, with a store of its own."""
     settings = yaml.safe_load(company.read_text("utf-8"))
     for mapping in settings["tables"].values():
-        mapping["source"] = str(company.parent / mapping["source"])
-    settings |= {"store": str(folder / "store")} | changes
+        mapping["source"] = str(company.parent / mapping["source"])  # as it is when whole
+    settings |= {"store": str(folder / "store")} | {"metrics": {"periods": 1}} | changes
+    settings["metrics"] = {"effort": False} | settings["metrics"]
     path = folder / "retain.yaml"
     path.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
     return path
@@ -97,10 +117,10 @@ def test_ids_are_as_many_as_the_denominator_says(month):
     assert sum(nps["excluded"].values()) == roles["left out"]
 
 
+@pytest.mark.usefixtures("read_once")
 def test_a_rerun_leaves_the_same_bytes(company, tmp_path):
-    path = branch(company, tmp_path)
-    first = contents(measure(path, period="2026-10", by="segment", record=False).folder)
-    again = contents(measure(path, period="2026-10", by="segment", record=False).folder)
+    first = contents(measure(branch(company, tmp_path), by="segment", record=False).folder)
+    again = contents(measure(branch(company, tmp_path), by="segment", record=False).folder)
 
     assert first == again
     assert not list((tmp_path / "store").rglob(".partial-*"))
@@ -131,14 +151,87 @@ def test_the_page_says_how_every_number_was_computed_and_needs_no_network(month)
     assert "<script" not in page
 
 
+# ---- the accounts --------------------------------------------------------------------------------
+
+
+def test_the_ledger_leads_from_mrr_at_the_start_to_mrr_at_the_end_line_by_line(month):
+    book = month.card["accounts"]["ledger"]
+    lines = pd.read_csv(month.folder / "ledger.csv")
+    by_kind = lines.groupby("kind")["amount"].sum()
+    moves = book["movements"]
+    change = moves["new"] + moves["reactivation"] + moves["expansion"]
+    change -= moves["contraction"] + moves["churn"]
+    (mrr,) = (one for one in month.card["metrics"] if one["name"] == "mrr")
+
+    assert book["end"] == pytest.approx(book["start"] + change)
+    assert book["end"] == pytest.approx(mrr["value"])
+    for kind, amount in moves.items():
+        assert amount == pytest.approx(by_kind.get(kind, 0.0)), kind
+
+
+def test_customers_account_for_every_difference_between_two_vendors(month):
+    account = month.card["accounts"]["vendors"]
+    lines = pd.read_csv(month.folder / "vendors-differences.csv")
+    found = lines.groupby(["vendor", "figure"])["amount"].sum()
+    for figure, values in account["figures"].items():
+        for vendor in account["vendors"][1:]:
+            if None in (values[vendor], values["stripe"]):
+                continue
+            wanted = values[vendor] - values["stripe"]
+            assert wanted == pytest.approx(found.get((vendor, figure), 0.0), abs=1e-6), figure
+
+
+def test_the_roi_of_customers_adds_up_and_its_residual_is_shown(month):
+    account = month.card["accounts"]["roi"]
+    customers = pd.read_csv(month.folder / "roi.csv")
+    totals = account["totals"]
+
+    assert len(customers) == account["customers"]
+    for name in ("revenue", "gross_margin", "service", "acquisition", "contribution"):
+        assert totals[name] == pytest.approx(customers[name].sum(), abs=0.01), name
+    for one in account["reconciliation"]:
+        assert one["residual"] == pytest.approx(one["cost_table"] - one["in_ledger"], abs=0.01)
+    page = (month.folder / "scorecard.html").read_text("utf-8")
+    for chapter in ("vendors", "roi", "health", "pain", "prospects"):
+        assert f'id="{chapter}"' in page
+
+
+def test_a_health_score_is_shown_with_how_it_foretold_and_its_changed_rule(
+    company, month, tmp_path
+):
+    account = month.card["accounts"]["health"]
+    scores = pd.read_csv(month.folder / "health.csv")
+    (metric,) = (one for one in month.card["metrics"] if one["name"] == "health_score")
+
+    assert metric["value"] == pytest.approx(scores["score"].mean())
+    assert set(account["foretold"]) >= {"figures", "bands", "missed"} or account["foretold"]
+    assert [] == account["changes"]
+    settings = yaml.safe_load(company.read_text("utf-8"))["metrics"] | {"periods": 1}
+    settings["health"]["parts"]["use"]["weight"] = 60
+    before = branch(company, tmp_path, metrics=settings)
+    measure(before, period="2026-09", record=False)
+    settings["health"]["parts"]["use"]["weight"] = 30
+    after = measure(branch(company, tmp_path, metrics=settings), period="2026-10", record=False)
+    (change,) = after.card["accounts"]["health"]["changes"]
+    assert account["version"] == change["config_version"] != change["earlier_version"]
+
+
+def test_a_part_of_the_health_score_that_is_no_feature_is_told(company, tmp_path):
+    parts = {"use": {"measure": "active_day_4w", "floor": 0, "target": 12}}
+    path = branch(company, tmp_path, metrics={"health": {"parts": parts}})
+    with pytest.raises(ConfigError, match=r"active_day_4w is no column .* mean active_days_4w"):
+        measure(path, record=False)
+
+
 # ---- what is asked for ---------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("read_once")
 def test_the_command_prints_a_table_json_or_csv(company, tmp_path, capsys):
-    path = branch(company, tmp_path, metrics={"targets": {"nps": -100}, "periods": 2})
-    table = run(capsys, "metrics", path, "--period", "2026-10")
-    told = run(capsys, "metrics", path, "--period", "2026-10", "--json")
-    lines = run(capsys, "metrics", path, "--period", "2026-10", "--csv")
+    path = branch(company, tmp_path, metrics={"targets": {"nps": -100}, "periods": 1})
+    table, told, lines = (
+        run(capsys, "metrics", path, *word) for word in ([], ["--json"], ["--csv"])
+    )
 
     assert [0, 0, 0] == [table.code, told.code, lines.code], table.err + told.err + lines.err
     assert "1 of 1 targets met" in table.out
@@ -147,10 +240,28 @@ def test_the_command_prints_a_table_json_or_csv(company, tmp_path, capsys):
     assert "period,name,variant" == lines.out[:19]
 
 
-def test_the_default_period_is_the_last_month_that_the_data_hold_whole(month, company, tmp_path):
-    path = branch(company, tmp_path)
+@pytest.mark.usefixtures("read_once")
+def test_the_values_go_to_one_run_per_period_and_a_rerun_into_the_same(company, tmp_path):
+    from retain import tracking
+    from retain.tracking.door import opened
 
-    assert month.period == measure(path, record=False).period
+    path = branch(company, tmp_path)
+    measure(path)
+    made = measure(path)
+    uri = tracking.tracking_uri(tmp_path / "store")
+    with opened(uri) as (_, client):
+        (experiment,) = [e for e in client.search_experiments() if e.name == "demo"]
+        (found,) = client.search_runs([experiment.experiment_id])
+        kept = {one.path for one in client.list_artifacts(found.info.run_id, "metrics")}
+
+    assert "FINISHED" == found.info.status
+    assert "metrics/scorecard.html" in kept
+    (nps,) = (one for one in made.card["metrics"] if one["name"] == "nps")
+    assert nps["value"] == pytest.approx(found.data.metrics["metrics.nps.latest"])
+
+
+def test_the_default_period_is_the_last_month_that_the_data_hold_whole(month):
+    assert Period.month("2026-10") == month.period
 
 
 @pytest.mark.parametrize(
@@ -161,9 +272,9 @@ def test_the_default_period_is_the_last_month_that_the_data_hold_whole(month, co
         ({"start": "2026-10-05", "end": "2026-10-11"}, "2026-10-05", "2026-10-11"),
     ],
 )
+@pytest.mark.usefixtures("read_once")
 def test_quarters_years_and_days_are_periods_too(company, tmp_path, asked, first, last):
-    path = branch(company, tmp_path, metrics={"periods": 1})
-    made = measure(path, record=False, **asked)
+    made = measure(branch(company, tmp_path), record=False, **asked)
 
     assert (first, last) == (made.card["period"]["start"], made.card["period"]["last"])
     not_over = made.period.end > UNTIL + dt.timedelta(1)
@@ -184,6 +295,7 @@ def test_quarters_years_and_days_are_periods_too(company, tmp_path, asked, first
         (["--from", "2026-10-09", "--to", "2026-10-01"], "swap them"),
     ],
 )
+@pytest.mark.usefixtures("read_once")
 def test_a_slip_is_told_with_what_was_meant(company, tmp_path, capsys, words, told):
     said = run(capsys, "metrics", branch(company, tmp_path), *words)
 
@@ -200,23 +312,25 @@ def test_an_unknown_metric_or_parameter_in_the_configuration_is_told(company, tm
             measure(branch(company, tmp_path, metrics=settings), record=False)
 
 
+@pytest.mark.usefixtures("read_once")
 def test_a_definition_asked_for_is_shown_and_two_stand_side_by_side(company, tmp_path):
-    path = branch(company, tmp_path, metrics={"periods": 1})
+    path = branch(company, tmp_path)
     made = measure(path, variants={"nps": ["latest", "all"]}, record=False)
 
     shown = [one["variant"] for one in made.card["metrics"] if one["name"] == "nps"]
     assert ["latest", "all"] == shown
 
 
+@pytest.mark.usefixtures("read_once")
 def test_a_period_after_the_data_is_refused_and_one_without_data_is_undefined(company, tmp_path):
-    path = branch(company, tmp_path, metrics={"periods": 1})
+    path = branch(company, tmp_path)
     with pytest.raises(SnapshotError, match="begins after the data, which end on 2026-11-15"):
         measure(path, period="2027-01", record=False)
 
     long_ago = measure(path, period="2019-01", record=False)
     (nps,) = (one for one in long_ago.card["metrics"] if one["name"] == "nps")
     assert nps["value"] is None
-    assert "nobody answered" == nps["undefined_because"]
+    assert nps["undefined_because"]
 
 
 def test_a_table_that_is_absent_leaves_its_metrics_out_and_says_so(company, tmp_path):
@@ -247,14 +361,8 @@ def test_what_came_later_does_not_change_what_was_known_then(company, tmp_path):
             frame = frame[frame["recorded_at"] < pd.Timestamp(day) + pd.Timedelta(days=1)]
         cut[name] = frame
     plain = Config.from_dict(
-        {
-            "company": "cut",
-            "currency": "EUR",
-            "store": str(tmp_path / "cut"),
-            "timezone": "Europe/Rome",
-            "data_until": str(UNTIL),
-            "tables": {name: {"source": "unused.parquet"} for name in cut},
-        }
+        config.model_dump(exclude={"tables"})
+        | {"tables": {name: {"source": "unused.parquet"} for name in cut}}
     )
     earlier = open_company(plain, cut)
     for one in choose({}, {}):

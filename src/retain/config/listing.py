@@ -84,6 +84,8 @@ def _describe(
             else field.get_default(call_default_factory=True)
         )
         if inner is not section and inner is not TableConfig and not isinstance(value, dict):
+            if value is None and not field.is_required() and field.default is None:
+                yield f"{prefix}{name}", "null", str(field.description)
             yield from _describe(
                 inner, value if isinstance(value, Section) else None, f"{prefix}{name}."
             )

@@ -68,6 +68,19 @@ class Costs(Section):
         description="Loaded cost of one minute of handling, in currency; null: cost to serve is "
         "left out.",
     )
+    rate_per_hour: Decimal = Field(
+        default=Decimal(0),
+        ge=0,
+        description="Loaded cost of an hour of the people who look after customers, in currency.",
+    )
+    fee_share: Decimal = Field(
+        default=Decimal(0), ge=0, le=1, description="Share of a payment that collecting it costs."
+    )
+    service_in_cogs: bool = Field(
+        default=False,
+        description="Whether the gross margin already holds handling, hours and fees: then they "
+        "are shown and not deducted again.",
+    )
     acquisition_years: int = Field(
         default=5, ge=1, le=50, description="Years over which winning a customer is written off."
     )
@@ -164,7 +177,21 @@ class Metrics(Section):
     level: float = Field(
         default=0.95, ge=0.5, le=0.999, description="Coverage of the intervals, as a share."
     )
-    hours: Hours = Field(default_factory=Hours, description="When the team is there.")
+    ces_version: Literal["1.0", "2.0"] | None = Field(
+        default=None,
+        description="Which effort question is asked: 1.0 asks how much effort it was, 2.0 whether "
+        "it was made easy; null: 1.0 on a scale of five, else 2.0.",
+    )
+    evidence: dict[str, Decimal] = Field(
+        default={"tracked": Decimal(1), "reference": Decimal("0.5"), "promoter": Decimal(0)},
+        description="For each word of evidence in referrals, the share of a referral's margin that "
+        "is credited; other words are no evidence.",
+    )
+    hours: Hours | None = Field(
+        default=None,
+        description="When the team is there; response and resolution times then count those hours "
+        "only. null: the clock runs day and night.",
+    )
     costs: Costs = Field(default_factory=Costs, description="What customers cost.")
     trial_days: int = Field(
         default=30, ge=1, le=365, description="Days after its start in which a trial may convert."
@@ -175,5 +202,9 @@ class Metrics(Section):
     )
     core_features: Texts = Field(
         default=(), description="Product features that count for adoption; none: every feature."
+    )
+    effort: bool = Field(
+        default=True,
+        description="Whether to estimate what effort costs, which takes longer than all else.",
     )
     health: Health = Field(default_factory=Health, description="The health score.")

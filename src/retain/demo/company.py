@@ -62,6 +62,23 @@ WORDS = {  # (table, column) -> the file's word: ours
     ("surveys", "kind"): {"NPS": "nps", "CSAT": "csat", "CES": "ces"},
 }
 FILES = {"customers": "accounts", "subscriptions": "contracts", "surveys": "feedback"}
+METRICS = """\
+metrics:
+  by: [segment]
+  targets: {nps: 40, csat: 80, customer_churn_rate: 2.5, gross_revenue_retention: 97,
+            net_revenue_retention: 100, stickiness: 8, answer_rate: 50}
+  hours: {days: [monday, tuesday, wednesday, thursday, friday], opens: '09:00', closes: '18:00'}
+  costs: {rate_per_minute: 0.85, acquisition_years: 5}
+  health:
+    parts:  # a column of the catalogue of features; what scores 0, and what 100
+      use: {measure: active_days_4w, floor: 0, target: 12, weight: 30}
+      momentum: {measure: quantity_lately, floor: -0.4, target: 0.2, weight: 25}
+      effort: {measure: hard_cases_faded_4w, floor: 4, target: 0, weight: 20}
+      opinion: {measure: nps_faded, floor: 3, target: 9, weight: 15}
+      payment: {measure: failed_payments_13w, floor: 2, target: 0, weight: 10}
+    profiles:
+      enterprise: {use: 20, momentum: 20, effort: 30, opinion: 20, payment: 10}
+"""
 ATTRIBUTES = ("industry", "language", "account_status")
 CONSTANT = ("segment", "region", "industry", "language")
 
@@ -158,7 +175,7 @@ class Company:
                 f"clv: {{horizon_weeks: {truth.clv_weeks}, gross_margin: {truth.gross_margin}, "
                 f"annual_discount_rate: {truth.annual_discount_rate}}}",
                 "snapshots: {every_weeks: 4}",
-                "",
+                METRICS,
             ]
         )
 

@@ -125,7 +125,7 @@ def referrals(told: Told, signed_up: pd.Series, rng: np.random.Generator) -> pd.
     new = order[ahead]
     leads = (rng.random(len(day)) < 0.35) & (joined[new] > day) & (joined[new] <= day + 60)
     leads &= ~pd.Series(np.where(leads, new, -1 - np.arange(len(new)))).duplicated().to_numpy()
-    evidence = np.where(leads, "new_customer", rng.choice(["lead", "review", "intro"], len(day)))
+    evidence = np.where(leads, "tracked", rng.choice(["lead", "review", "reference"], len(day)))
     return pd.DataFrame(
         {
             "referrer_id": told.ids[who],

@@ -18,6 +18,7 @@ __all__ = [
     "coverage",
     "keep_attributes",
     "peer_groups",
+    "people",
     "weekly_lines",
 ]
 
@@ -156,6 +157,16 @@ def keep_attributes(company: Company) -> None:
     if names:
         day = tables.data_until
         company.store.keep_attributes(day, _newest_rows(company, names, day))
+
+
+def people(company: Company, names: Sequence[str], day: date) -> pd.DataFrame:
+    """Give what is exported about customers, newest known on `day`, by customer_id.
+
+    Columns that were not brought hold nothing.
+    """
+    brought = [name for name in names if name in company.tables.columns["customers"]]
+    frame = _newest_rows(company, brought, day).set_index("customer_id")
+    return frame.reindex(columns=list(names)).astype(object)
 
 
 def _newest_rows(company: Company, names: Sequence[str], day: date) -> pd.DataFrame:

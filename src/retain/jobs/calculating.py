@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
-from typing import Any
+from datetime import date, time
+from typing import Any, get_args
 
+from retain.config.section import Weekday
 from retain.errors import ConfigError, RetainError, TableError
 from retain.jobs.opening import Company
-from retain.metrics import METRICS, Metric, Period, Selected
+from retain.metrics import METRICS, THEMES, Metric, Period, Schedule, Selected
 from retain.tables import SPECS
 
 __all__ = ["Asked", "Calculating", "choose", "known"]
 
+CATALOGUE: tuple[Any, ...] = METRICS
 GIVEN = ("by", "variant", "customers")  # the job's own to give
 
 
@@ -55,7 +57,7 @@ def known(names: str | Iterable[str], where: str) -> tuple[str, ...]:
         When one is not in the catalogue; the nearest is named.
     """
     found = tuple(names.split(",") if isinstance(names, str) else names)
-    _in_catalogue(found, [one.name for one in METRICS], f"{where}: {{}} is not a metric")
+    _in_catalogue(found, [one.name for one in CATALOGUE], f"{where}: {{}} is not a metric")
     return found
 
 
@@ -79,7 +81,7 @@ def choose(
     known(variants, "--variant")
     known(parameters, "metrics.parameters")
     asked = []
-    for calculator in METRICS:
+    for calculator in sorted(CATALOGUE, key=lambda one: THEMES.index(one.theme)):
         given = variants.get(calculator.name, calculator.variants[:1])
         chosen = (given,) if isinstance(given, str) else tuple(given)
         _in_catalogue(
@@ -113,15 +115,41 @@ class Calculating:
         Whose tables.
     as_of
         Tables as known on the evening of that day; None: all that is known.
+    made
+        Further tables, made for a period when a calculator asks for one.
     """
 
-    def __init__(self, company: Company, as_of: date | None = None) -> None:
-        self._company = company
+    def __init__(
+        self,
+        company: Company,
+        as_of: date | None = None,
+        made: Mapping[str, Callable[[Period], Any]] | None = None,
+    ) -> None:
+        self.company = company
         self._sources = {
             name: Selected(company.tables.con, _select(company, name, as_of))
             for name in company.tables.names
         }
+        self._made = made or {}
         self._parameters = _parameters(company, as_of)
+        self._own = _own_parameters(company)
+
+    def parameters_of(self, function: Callable[..., Any]) -> dict[str, Any]:
+        """Give the parameters that a function knows, by name."""
+        takes = inspect.signature(function).parameters
+        return {name: value for name, value in self._parameters.items() if name in takes}
+
+    def table(self, name: str, *otherwise: None) -> Any:
+        """Give one table; `otherwise`, when given, where it is not there.
+
+        Raises
+        ------
+        TableError
+            When it is not there.
+        """
+        if name not in self._sources and not otherwise:
+            raise TableError(f"there is no table {name}")
+        return self._sources.get(name)
 
     def __call__(self, one: Asked, period: Period, by: tuple[str, ...] = ()) -> Metric:
         """Compute one metric.
@@ -131,11 +159,16 @@ class Calculating:
         TableError
             When a table or a column that it needs is not there.
         """
-        lacking = [name for name in one.calculator.needs if name not in self._sources]
+        made = {
+            name: make(period) for name, make in self._made.items() if name in one.calculator.needs
+        }
+        sources = self._sources | made
+        lacking = [name for name in one.calculator.needs if name not in sources]
         if lacking:
             raise TableError(f"there is no table {' or '.join(lacking)}")
         takes = one.takes
-        named = {name: value for name, value in self._parameters.items() if name in takes}
+        given = self._parameters | self._own.get(one.calculator.name, {})
+        named = {name: value for name, value in given.items() if name in takes}
         named |= dict(one.parameters)
         # tables that it can do without, by name
         named |= {
@@ -147,7 +180,7 @@ class Calculating:
             named["variant"] = one.variant
         if "by" in takes:
             named["by"] = by or None
-        tables = [self._sources[name] for name in one.calculator.needs]
+        tables = [sources[name] for name in one.calculator.needs]
         try:
             metric: Metric = one.calculator(*tables, period, **named)
         except AssertionError as problem:  # an identity of ours is broken: never show the number
@@ -208,10 +241,45 @@ def _parameters(company: Company, as_of: date | None) -> dict[str, Any]:
         "gross_margin": company.config.clv.gross_margin,
         "annual_discount_rate": company.config.clv.annual_discount_rate,
         "rate_per_minute": settings.costs.rate_per_minute,
+        "rate_per_hour": settings.costs.rate_per_hour,
+        "fee_share": settings.costs.fee_share,
+        "service_in_cogs": settings.costs.service_in_cogs,
         "acquisition_years": settings.costs.acquisition_years,
+        "purposes": settings.costs.map,
+        "evidence": settings.evidence,
         "trial_days": settings.trial_days,
         "value_feature": settings.value_feature,
         "core_features": settings.core_features,
         "ces_high_means": company.tables.ces_high_means,
         "data_until": as_of or company.tables.data_until,
+        "schedule": None if settings.hours is None else _schedule(settings.hours),
+    }
+
+
+def _schedule(hours: Any) -> Schedule:
+    """Turn the configured hours into a desk's schedule."""
+    opens, closes = (
+        time.fromisoformat(text.replace("24:00", "00:00")) for text in (hours.opens, hours.closes)
+    )
+    days = get_args(Weekday)
+    return Schedule(
+        {days.index(day): (opens, closes) for day in hours.days}, frozenset(hours.holidays)
+    )
+
+
+def _own_parameters(company: Company) -> dict[str, dict[str, Any]]:
+    """Give what single calculators need to know about the company's data."""
+    settings, tables = company.config.metrics, company.tables
+    scales = {
+        kind: (int(low), int(high)) for kind, (low, high) in tables.scales.items() if kind != "nps"
+    }
+    ces = scales.get("ces", (1, 7))
+    version = settings.ces_version or ("1.0" if ces[1] - ces[0] == 4 else "2.0")
+    return {
+        "csat": {"scale": scales.get("csat", (1, 5))},
+        "ces": {
+            "scale": ces,
+            "scale_version": version,
+            "direction": f"high is {tables.ces_high_means}",
+        },
     }

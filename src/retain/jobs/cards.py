@@ -7,8 +7,12 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from retain.jobs.opening import Company
 from retain.jobs.store import Store
@@ -120,7 +124,12 @@ def make_card(
     }
 
 
-def write_card(store: Store, card: dict[str, Any], listed: Sequence[Metric] = ()) -> Path:
+def write_card(
+    store: Store,
+    card: dict[str, Any],
+    frames: Mapping[str, pd.DataFrame],
+    listed: Sequence[Metric] = (),
+) -> Path:
     """Write a period's files; a run that is killed leaves what was there before.
 
     Parameters
@@ -129,6 +138,8 @@ def write_card(store: Store, card: dict[str, Any], listed: Sequence[Metric] = ()
         Where.
     card
         From `make_card`.
+    frames
+        File name, without its ending, to a table.
     listed
         Metrics whose ids are written out.
 
@@ -143,6 +154,8 @@ def write_card(store: Store, card: dict[str, Any], listed: Sequence[Metric] = ()
         text = as_json(card)
         (folder / "metrics.json").write_text(text, encoding="utf-8")
         (folder / "metrics.csv").write_text(as_csv(card), encoding="utf-8", newline="")
+        for name, frame in frames.items():
+            frame.map(_flat).to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
         for metric in listed:
             (folder / "ids").mkdir(exist_ok=True)
             path = folder / "ids" / f"{metric.name}-{metric.variant}.csv"
@@ -260,6 +273,8 @@ def _flat(value: Any) -> Any:
         return "; ".join(f"{key}={_flat(inner)}" for key, inner in value.items())
     if isinstance(value, list | tuple):
         return "; ".join(str(inner) for inner in value)
+    if isinstance(value, Fraction | Decimal):
+        return plain(value)
     return "" if value is None else value
 
 

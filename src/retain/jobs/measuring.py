@@ -15,10 +15,19 @@ import pandas as pd
 from retain import tracking
 from retain.config import Config, load_config
 from retain.errors import ConfigError, SnapshotError, TableError, some
+from retain.jobs.accounting import Account, accounts_of
 from retain.jobs.calculating import Asked, Calculating, choose, known
 from retain.jobs.cards import logged, make_card, write_card
+from retain.jobs.health import (
+    foretold,
+    health_of,
+    health_rule,
+    note_version,
+    with_product_features,
+)
 from retain.jobs.opening import Company, as_day, open_company
 from retain.jobs.progress import Listener, silent
+from retain.jobs.recording import last_month, uri_of
 from retain.metrics import Metric, Period
 
 __all__ = ["Measured", "measure"]
@@ -105,7 +114,7 @@ def measure(
     known(settings.targets, "metrics.targets")
     company = open_company(resolved, tables)
     with company.store.locked("metrics"):
-        wanted = wanted or _last_month(company)
+        wanted = wanted or last_month(company.tables.data_until)
         if wanted.start > company.tables.data_until:
             raise SnapshotError(
                 f"period {wanted.label}: begins after the data, which end on "
@@ -113,12 +122,13 @@ def measure(
             )
         columns = _columns(company, settings.by if by is None else by)
         whole = [wanted.previous(n) for n in range(settings.periods - 1, 0, -1)] + [wanted]
-        calculating = Calculating(company)
+        health = _Health(company, whole)
+        calculating = Calculating(company, made=health.tables)
         found: list[Metric] = []
         trends: list[list[Metric | None]] = []
         left_out: dict[str, str] = {}
         for done, one in enumerate(asked):
-            progress(f"computing {one.calculator.label}", 0.2 + 0.7 * done / len(asked))
+            progress(f"computing {one.calculator.label}", 0.2 + 0.6 * done / len(asked))
             try:
                 metric = calculating(one, wanted, columns)
             except TableError as problem:
@@ -126,14 +136,66 @@ def measure(
                 continue
             found.append(metric)
             trends.append([_if_possible(calculating, one, at) for at in whole[:-1]])
+        progress("drawing up the accounts", 0.8)
+        accounts, without = accounts_of(calculating, wanted)
+        if health.rule is not None:
+            accounts["health"] = health.account()
         progress("writing", 0.9)
         card = make_card(company, wanted, whole, columns, found, trends, left_out)
-        folder = write_card(company.store, card, [one for one in found if one.name in named])
+        card |= {
+            "accounts": {name: one.summary for name, one in accounts.items()},
+            "accounts_left_out": without,
+        }
+        frames = {name: table for one in accounts.values() for name, table in one.tables.items()}
+        folder = write_card(company.store, card, frames, [m for m in found if m.name in named])
         if record:
             progress("recording", 0.95)
             _record(company, card, folder)
     progress("done", 1.0)
     return Measured(wanted, folder, tuple(found), left_out, card)
+
+
+class _Health:
+    """The health scores of a company at the end of each period, when they are configured."""
+
+    def __init__(self, company: Company, periods: Sequence[Period]) -> None:
+        self._company, self.rule = company, health_rule(company)
+        self.tables: dict[str, Any] = {}
+        if self.rule is None:
+            return
+        self._weeks = {period: self._week(period) for period in periods}
+        self._last = periods[-1]
+        self._folded = with_product_features(company, max(self._weeks.values()))
+        known = [w for w in self._weeks.values() if w >= self._folded.recorded_from]
+        self._scored = health_of(company, self._folded, sorted({*known}), self.rule)
+        self.tables = {"health": self._at}
+
+    def _week(self, period: Period) -> int:
+        """Give the last complete week of a period."""
+        last = min(period.end - timedelta(1), self._company.tables.data_until)
+        return self._company.calendar.last_complete_week(last)
+
+    def _at(self, period: Period) -> pd.DataFrame:
+        if self._weeks[period] not in self._scored:
+            raise TableError("nothing was recorded by then")
+        return self._scored[self._weeks[period]]
+
+    def account(self) -> Account:
+        """Say what the score is made of, how it foretold, and where its rule changed."""
+        assert self.rule is not None
+        company, week = self._company, self._weeks[self._last]
+        day = company.calendar.last_day(week)
+        newest = company.calendar.last_complete_week(company.tables.data_until)
+        folded = self._folded if newest == week else with_product_features(company, newest)
+        summary = {
+            "as_of": str(day),
+            "version": self.rule.version,
+            "rule": company.config.metrics.health.model_dump(mode="json"),
+            "changes": note_version(company, self.rule, day),
+            "foretold": foretold(company, folded, self.rule, company.config.metrics.level),
+        }
+        table = self._scored.get(week)
+        return Account(summary, {} if table is None else {"health": table.drop(columns="place")})
 
 
 def _if_possible(calculating: Calculating, one: Asked, period: Period) -> Metric | None:
@@ -171,13 +233,6 @@ def _period(period: str | None, start: date | str | None, end: date | str | None
     return Period(first, last + timedelta(1))
 
 
-def _last_month(company: Company) -> Period:
-    """Give the last month that the data hold whole."""
-    after = company.tables.data_until + timedelta(1)
-    first = after.replace(day=1)
-    return Period.month(f"{first:%Y-%m}").previous()
-
-
 def _columns(company: Company, by: str | Sequence[str]) -> tuple[str, ...]:
     """Check the columns to split by."""
     words = by.split(",") if isinstance(by, str) else by
@@ -196,7 +251,7 @@ def _record(company: Company, card: dict[str, Any], folder: Path) -> None:
     tracking.record_metrics(
         f"{company.config.company} metrics {card['period']['label']}",
         logged(card),
-        uri=tracking.tracking_uri(company.config.store, company.config.tracking_uri()),
+        uri=uri_of(company),
         experiment=company.config.experiment,
         period=card["period"]["label"],
         as_of=date.fromisoformat(card["period"]["last"]),

@@ -1,22 +1,80 @@
-"""How a training is kept on record: its figures, plots and model, in MLflow."""
+"""What a training and a scored week leave in MLflow: figures, plots, the company's own metrics.
+
+Beside the model's figures stand the metrics of the last whole month before, as known on that day,
+so that what the model did can be read next to how the company did.
+"""
 
 from __future__ import annotations
 
 import json
 import tempfile
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from retain import tracking
+from retain.errors import RetainError, StoreError
+from retain.jobs.calculating import Calculating, choose
 from retain.jobs.opening import Company
+from retain.metrics import Period
 from retain.model import Bundle
 
-__all__ = ["record_run", "uri_of"]
+__all__ = ["last_month", "metrics_known", "record_run", "record_scored", "uri_of"]
 
 
 def uri_of(company: Company) -> str:
     """Give the address of the company's tracking store; it may hold a password."""
     return tracking.tracking_uri(company.config.store, company.config.tracking_uri())
+
+
+def last_month(day: date) -> Period:
+    """Give the last month that is whole on the evening of `day`.
+
+    Examples
+    --------
+    >>> last_month(date(2026, 11, 15)).label, last_month(date(2026, 11, 30)).label
+    ('2026-10', '2026-11')
+    """
+    after = date.fromordinal(day.toordinal() + 1)
+    return Period.month(f"{after:%Y-%m}").previous()
+
+
+def metrics_known(company: Company, day: date) -> dict[str, float]:
+    """Compute the metrics of the last whole month with what was known on the evening of `day`.
+
+    Returns
+    -------
+    dict
+        ``metrics.<name>.<variant>`` to value; what is undefined or lacks its table is left out.
+    """
+    settings = company.config.metrics
+    calculating, month = Calculating(company, day), last_month(day)
+    found = {}
+    for one in choose(settings.variants, settings.parameters):
+        try:
+            metric = calculating(one, month)
+        except RetainError:
+            continue  # `retain metrics` says why
+        if metric.value is not None:
+            found[f"metrics.{metric.name}.{metric.variant}"] = float(metric.value)
+    return found
+
+
+def record_scored(company: Company, bundle: Bundle, day: date) -> None:
+    """Add the metrics known on a scored day to the run of the model that scored it.
+
+    A model that was scored from a folder may have no run, and a week must go out when the record
+    cannot be reached: then nothing is added.
+    """
+    uri = uri_of(company)
+    try:
+        versions = tracking.list_versions(uri=uri, registered_model=company.config.model_name)
+        runs = [one.run_id for one in versions if one.model_version == bundle.version]
+        if runs:
+            values = {f"scoring.{name}": v for name, v in metrics_known(company, day).items()}
+            tracking.record_results(runs[0], values, uri=uri, as_of=day)
+    except StoreError:
+        return
 
 
 def record_run(
@@ -31,7 +89,7 @@ def record_run(
     champion: bool | None,
     capacity: int,
 ) -> Any:
-    """Keep a training in MLflow, with its plots.
+    """Keep a training in MLflow, with its plots and the metrics known on its day.
 
     Parameters
     ----------
@@ -61,6 +119,7 @@ def record_run(
     for prefix, source in (("churn", figures), ("clv", clv_figures)):
         for name, v in source.items():
             metrics |= {f"{prefix}.{name}.low": v["low"], f"{prefix}.{name}.high": v["high"]}
+    metrics |= metrics_known(company, date.fromisoformat(bundle.about["as_of"]))
     with tempfile.TemporaryDirectory() as scratch:
         plots = Path(scratch) / "plots"
         plots.mkdir()

@@ -24,15 +24,17 @@ from retain.jobs.beside import (
     peer_groups,
     weekly_lines,
 )
+from retain.jobs.health import health_of, health_rule, note_version
 from retain.jobs.manifest import describe_week
 from retain.jobs.matching import same_columns, same_own_features, same_settings, same_tables
 from retain.jobs.opening import Company, as_day, open_company, settle_as_of
 from retain.jobs.panel import matrix, with_lists
 from retain.jobs.progress import Listener, Steps, silent
+from retain.jobs.recording import record_scored
 from retain.jobs.writing import write_week
 from retain.model import Bundle, load_bundle
 from retain.snapshots import ELIGIBLE, eligibility
-from retain.weeks import History
+from retain.weeks import FoldedWeeks, History
 
 __all__ = ["Scored", "score"]
 
@@ -234,7 +236,7 @@ def _score(
     _reasons(scores, drivers)
     expected = tuple(name for name in PANELS if name in bundle.tables)
     scores["coverage"], scores["freshness_days"] = coverage(folded, history, there, expected)
-    scores["health_score"] = np.nan
+    scores["health_score"] = _health(company, folded, week, ids)
     scores["model_version"] = bundle.version
     scores["config_version"] = company.config.fingerprint()
     add_people(scores, company, day)
@@ -248,8 +250,20 @@ def _score(
 
     steps("writing")
     folder = write_week(company.store, day, scores, drivers, weekly, manifest)
+    record_scored(company, bundle, day)
     steps.done()
     return Scored(day, folder, scores, drivers, weekly, manifest)
+
+
+def _health(company: Company, folded: FoldedWeeks, week: int, ids: Any) -> Any:
+    """Give each customer's health score; nan where none is configured or too little is known."""
+    rule = health_rule(company)
+    if rule is None:
+        return np.full(len(ids), np.nan)
+    found = health_of(company, folded, [week], rule)[week]
+    score = found.loc[found["band"].notna()].set_index("customer_id")["score"]
+    note_version(company, rule, company.calendar.last_day(week))
+    return score.reindex(ids).to_numpy(dtype=np.float64)
 
 
 def _model(company: Company, model: str | Path | None) -> Bundle:

@@ -14,7 +14,17 @@ from typing import Any
 from retain.metrics import Metric
 from retain.report.wording import NOTHING, money, number
 
-__all__ = ["change", "good", "interval", "plain", "record", "shown", "target_met"]
+__all__ = [
+    "change",
+    "currency_of",
+    "good",
+    "interval",
+    "plain",
+    "record",
+    "shown",
+    "since",
+    "target_met",
+]
 
 SIGNS = {"percent": "%", "points": "", "count": "", "hours": " h", "days": " d", "minutes": " min"}
 RELATIVE = 1000  # changes are told as a share of the earlier value, in tenths of a percent
@@ -30,8 +40,10 @@ def plain(value: Any) -> Any:
     """
     if isinstance(value, bool) or value is None or isinstance(value, str | int):
         return value
+    if isinstance(value, Fraction) and value.denominator == 1:
+        return int(value)
     if isinstance(value, Fraction | Decimal | float):
-        return int(value) if value == int(value) and isinstance(value, Fraction) else float(value)
+        return float(value)
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, Sequence):
@@ -88,6 +100,18 @@ def record(metric: Metric, *, label: str, theme: str, currency: str) -> dict[str
     }
 
 
+def currency_of(unit: str) -> str:
+    """Give the currency in which a unit counts, or nothing.
+
+    Examples
+    --------
+    >>> currency_of("EUR"), currency_of("EUR per customer"), currency_of("users")
+    ('EUR', 'EUR', '')
+    """
+    first = unit.partition(" ")[0]
+    return first if len(first) == 3 and first.isupper() else ""
+
+
 def shown(value: float | None, unit: str) -> str:
     r"""Print a value in its unit; a unit of three capitals is a currency.
 
@@ -101,9 +125,9 @@ def shown(value: float | None, unit: str) -> str:
     if value is None:
         return NOTHING
     exact = Fraction(str(value))
-    if len(unit) == 3 and unit.isupper():
+    if currency := currency_of(unit):
         digits = 0 if abs(value) >= 100 else 2
-        return money(float(round(exact, digits)), unit)
+        return money(float(round(exact, digits)), currency)
     if unit == "points":
         whole = round(exact)
         return f"+{whole}" if whole > 0 else number(whole)
@@ -141,15 +165,47 @@ def change(now: float | None, before: float | None, unit: str) -> str:
     if now is None or before is None:
         return ""
     moved = Fraction(str(now)) - Fraction(str(before))
-    if not moved:
-        return "unchanged"
     if unit not in ("percent", "points"):
         if not before:
             return ""
         moved = moved / abs(Fraction(str(before))) * 100
-    text = f"{float(round(moved, 0 if unit == 'points' else 1)):+,.{0 if unit == 'points' else 1}f}"
+    digits = 0 if unit == "points" else 1
+    moved = round(moved, digits)
+    if not moved:
+        return "unchanged"
+    text = f"{float(moved):+,.{digits}f}"
     text += {"percent": " pts", "points": ""}.get(unit, "%")
     return text.replace("-", "−")
+
+
+def since(one: Mapping[str, Any]) -> tuple[str, bool | None]:
+    """Print what changed since the period before, and tell whether it was for the better.
+
+    Parameters
+    ----------
+    one
+        A record with its trend.
+
+    Returns
+    -------
+    tuple
+        The words; and True, False, or None: no better is known, or the earlier value lies within
+        the interval of this one, so that chance alone could have moved it.
+
+    Examples
+    --------
+    >>> one = {"value": 36, "low": 26, "high": 46, "unit": "points",
+    ...        "direction": "higher is better", "trend": [{"value": 41}, {"value": 36}]}
+    >>> since(one), since(one | {"low": None})
+    (('−5', None), ('−5', False))
+    """
+    before = one["trend"][-2]["value"] if len(one["trend"]) > 1 else None
+    words = change(one["value"], before, one["unit"])
+    if not words or words == "unchanged":
+        return words, None
+    if one["low"] is not None and one["low"] <= before <= one["high"]:
+        return words, None
+    return words, good(one["value"], before, one["direction"])
 
 
 def good(now: float | None, before: float | None, direction: str) -> bool | None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from retain.report.wording import money_short
+from retain.report.wording import money, money_short
 
 __all__ = ["Bridge", "Trend", "draw_bridge", "draw_trend", "strip"]
 
@@ -161,7 +161,7 @@ def draw_bridge(steps: Sequence[Mapping[str, Any]], currency: str) -> Bridge:
         drawn.append(
             {
                 "label": step["label"],
-                "amount": f"{sign}{money_short(amount, currency)}",
+                "amount": f"{sign}{money(round(amount, 2), currency)}",
                 "tone": tone,
                 "left": round(left, 2),
                 "width": round(max(width, 0.15), 2),

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from retain.report.figures import change, good, interval, shown
+from retain.report.figures import interval, shown, since
 from retain.report.lines import strip
 from retain.report.terminal import Fitted, cell, table_for
 from retain.report.wording import NOTHING
@@ -68,9 +68,8 @@ def scoreboard(card: Mapping[str, Any]) -> RenderableType:
 
 
 def _row(one: Mapping[str, Any], wide: bool, plain: bool, targets: bool) -> list[RenderableType]:
-    unit, direction = one["unit"], one["direction"]
+    unit = one["unit"]
     values = [step["value"] for step in one["trend"]]
-    before = values[-2] if len(values) > 1 else None
     known = one["value"] is not None
     name = cell(one["label"], plain)
     if not known:
@@ -83,8 +82,8 @@ def _row(one: Mapping[str, Any], wide: bool, plain: bool, targets: bool) -> list
         row.append(cell(interval(one["low"], one["high"], unit), plain))
     if targets:
         row.append(_target(one, plain))
-    moved = change(one["value"], before, unit)
-    row.append(cell(moved or NOTHING, plain, _HUES[good(one["value"], before, direction)]))
+    moved, better = since(one)
+    row.append(cell(moved or NOTHING, plain, _HUES[better]))
     row.append(Text(strip(values, plain), style="cyan"))
     if wide:
         low = "!" if any("low n" in note for note in one["notes"]) else ""

@@ -16,14 +16,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from retain.report.accounts import chapters
-from retain.report.figures import change, good, interval, shown
-from retain.report.lines import draw_bridge, draw_trend
+from retain.report.figures import currency_of, good, interval, shown, since
+from retain.report.lines import Bridge, draw_bridge, draw_trend
 from retain.report.wording import clean, day, number
 
 __all__ = ["render_scorecard", "write_scorecard"]
 
 _FOLDER = Path(__file__).parent
 _HEADLINES = 6
+PLAIN = ("percent", "points", "hours", "days", "minutes", "count", "ratio")  # seen in the number
 _FIRST = (  # what a board asks first; those that are there become the figures at the top
     "mrr",
     "net_revenue_retention",
@@ -57,8 +58,7 @@ def _amount(value: float | None, unit: str) -> str:
     """Print a numerator or a denominator: money where the metric is money, else a number."""
     if value is None:
         return "–"
-    is_money = len(unit) == 3 and unit.isupper()
-    return shown(value, unit) if is_money else number(round(value, 2))
+    return shown(value, unit) if currency_of(unit) else number(round(value, 2))
 
 
 def _how(one: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -133,20 +133,21 @@ def _line(one: Mapping[str, Any], place: int, periods: Sequence[str]) -> dict[st
     """Write one metric of the list."""
     unit, direction = one["unit"], one["direction"]
     values = [step["value"] for step in one["trend"]]
-    before = values[-2] if len(values) > 1 else None
+    moved, better = since(one)
     met = one["target_met"]
     return {
         "id": f"m{place}-{one['name']}",
         "label": clean(one["label"]),
-        "variant": one["variant"].replace("_", " "),
+        "variant": one["variant"].replace("_", " ")
+        + ("" if unit in PLAIN or currency_of(unit) == unit else f", {unit}"),
         "value": shown(one["value"], unit),
         "because": clean(one["undefined_because"] or ""),
         "between": interval(one["low"], one["high"], unit),
         "target": "" if one["target"] is None else shown(one["target"], unit),
         "aim": {"lower is better": "at most", "higher is better": "at least"}.get(direction, ""),
         "met": met,
-        "change": change(one["value"], before, unit),
-        "better": good(one["value"], before, direction),
+        "change": moved,
+        "better": better,
         "low_n": any("low n" in note for note in one["notes"]),
         "trend": draw_trend(
             values, one["target"], periods, [shown(value, unit) for value in values]
@@ -206,6 +207,27 @@ def _figures(lines: Mapping[str, Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [*chosen, *rest][:_HEADLINES]
 
 
+def _bridge(card: Mapping[str, Any]) -> Bridge | None:
+    """Draw the way from MRR at the start to MRR at the end, when there is a ledger."""
+    book = card["accounts"].get("ledger")
+    if book is None:
+        return None
+    signs = {"contraction": -1, "churn": -1}
+    moves = book["movements"]
+    order = ("new", "reactivation", "expansion", "contraction", "churn")
+    return draw_bridge(
+        [
+            {"label": "MRR at the start", "amount": book["start"], "kind": "total"},
+            *(
+                {"label": k.capitalize(), "amount": signs.get(k, 1) * moves[k], "kind": "move"}
+                for k in order
+            ),
+            {"label": "MRR at the end", "amount": book["end"], "kind": "total"},
+        ],
+        card["currency"],
+    )
+
+
 def render_scorecard(card: Mapping[str, Any], *, theme: str = "") -> str:
     """Render one period as a self-contained page.
 
@@ -254,7 +276,7 @@ def render_scorecard(card: Mapping[str, Any], *, theme: str = "") -> str:
         notes=[clean(note) for note in card["notes"]],
         themes=themes,
         shows_targets=any(line["target"] for line in lines),
-        bridge=draw_bridge(card["bridge"], card["currency"]) if card.get("bridge") else None,
+        bridge=_bridge(card),
         matrices=_matrices(card, lines),
         chapters=chapters(card),
         left_out=card["left_out"],

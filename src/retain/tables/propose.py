@@ -351,9 +351,22 @@ def _written(
             f"clv: {{horizon_weeks: 52, gross_margin: {margin}, annual_discount_rate: 0.10}}"
             "   # your margin and rate",
             "snapshots: {every_weeks: 4}",
+            *_metrics_lines(used),
             "",
         ]
     )
+
+
+def _metrics_lines(used: dict[str, _File]) -> list[str]:
+    """Write what `retain metrics` would like to know."""
+    there = used["customers"].mapping if "customers" in used else {}
+    by = [name for name in ("segment", "plan", "region") if name in there][:2]
+    return [
+        "metrics:   # retain metrics; `retain config` lists every setting",
+        *([f"  by: [{', '.join(by)}]   # split every number by these"] if by else []),
+        "  # targets: {nps: 40, customer_churn_rate: 2.5}   # what you aim at",
+        "  # costs: {rate_per_minute: 0.80, acquisition_years: 5}   # your minute of support",
+    ]
 
 
 def _table_lines(file: _File, base: Path) -> list[str]:
