@@ -418,8 +418,8 @@ def test_the_text_shows_each_figure_beside_its_kind_and_lists_assumptions_once()
         * A point: a repeat.
 
         Leaving
-          association: 2.50 points (95 %: 1.00 to 4.00), 9 rows of 3 customers [1]
-          estimate: 2.50 points (95 %: 1.00 to 4.00), 9 rows of 3 customers [2][1]
+          association: 2.50 points (95 %: 1.00 to 4.00), 9 quarters of 3 customers [1]
+          estimate: 2.50 points (95 %: 1.00 to 4.00), 9 quarters of 3 customers [2][1]
             Its interval holds zero: no hidden cause is needed to doubt it.
 
         [1] As found.

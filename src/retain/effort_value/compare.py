@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -185,7 +185,8 @@ def case_lines(
         missing = np.isnan(found[kind].value)
         why = "there are no such cases" if missing else ""
         held = None if missing else found[kind]
-        lines.append(_line(of, "observed", held, why, level, (BY_DEFINITION,)))
+        line = _line(of, "observed", held, why, level, (BY_DEFINITION,))
+        lines.append(replace(line, n_of="cases"))
     return lines
 
 
@@ -221,8 +222,8 @@ def _line(
         level,
         held.n,
         held.customers,
-        assumptions,
-        hidden,
+        assumptions=assumptions,
+        hidden=hidden,
     )
 
 

@@ -99,7 +99,9 @@ class EffortLine:
     level
         Level of the interval, in (0, 1).
     n, customers
-        Rows and customers that it rests on.
+        How much it rests on.
+    n_of
+        What `n` counts: quarters of customers (13 weeks of one customer), or cases.
     assumptions
         What has to be true for it to mean what its label says.
     hidden
@@ -118,6 +120,7 @@ class EffortLine:
     level: float = 0.95
     n: int = 0
     customers: int = 0
+    n_of: str = "quarters"
     assumptions: tuple[str, ...] = ()
     hidden: HiddenCause | None = None
     undefined_because: str = ""
@@ -140,10 +143,12 @@ class EffortLine:
         """
         if self.value is None:
             return f"not known: {self.undefined_because}"
-        text = f"{_number(self.value)} {self.unit}"
         if self.low is None or self.high is None:
-            return text
-        return f"{text} ({self.level * 100:g} %: {_number(self.low)} to {_number(self.high)})"
+            return f"{self.value:,g} {self.unit}"
+        three = (self.value, self.low, self.high)
+        digits = 0 if max(map(abs, three)) >= 1000 else 2
+        value, low, high = (f"{number:,.{digits}f}" for number in three)
+        return f"{value} {self.unit} ({self.level * 100:g} %: {low} to {high})"
 
 
 @dataclass(frozen=True)
@@ -182,7 +187,7 @@ class EffortValue:
                 if text not in told:
                     told.append(text)
             marks = "".join(f"[{told.index(text) + 1}]" for text in line.assumptions)
-            rests = f", {line.n:,} rows of {line.customers:,} customers" if line.n else ""
+            rests = f", {line.n:,} {line.n_of} of {line.customers:,} customers" if line.n else ""
             out.append(f"  {line.status}: {line.figures()}{rests} {marks}".rstrip())
             if line.hidden is not None:
                 out.append(_wrapped(line.hidden.sentence(), "    ", "    "))
@@ -198,10 +203,6 @@ def _strength(outcome: float, effort: float) -> float:
     """Size of the bias that two shares allow, in units of the largest possible."""
     effort = min(max(effort, 0.0), 0.999999)
     return (max(outcome, 0.0) * effort / (1.0 - effort)) ** 0.5
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:,.2f}"
 
 
 def _percent(share: float) -> str:

@@ -353,4 +353,6 @@ def _definitions(folded: FoldedWeeks, company: Company) -> tuple[str, ...]:
         "came after them; customers who left meanwhile are not in it.",
         "An association is a difference as found; an estimate is one among customers who were "
         "alike in what is known. Neither shows a cause: only a trial would.",
+        "Each interval stands by itself: at 95 %, one in twenty estimates of nothing would leave "
+        "zero out.",
     )
