@@ -337,11 +337,11 @@ class Panel:
         found = np.full((len(self.as_ofs), self.customers), float(_NEVER))
         first = np.arange(self.customers, dtype=np.int64) * self._weeks
         for at, as_of in enumerate(self.as_ofs):
-            last = min(int(as_of) - before - self._first, self._weeks - 1)
+            weeks = min(int(as_of) - before - self._first, self._weeks - 1)
             order = np.zeros(self.customers)
             # rows are ordered by customer and week: the newest is the last one up to as_of
-            end = np.searchsorted(place, first + last, side="right")
-            who = np.flatnonzero(end > np.searchsorted(place, first)) if last >= 0 else ()
+            end = np.searchsorted(place, first + weeks, side="right")
+            who = np.flatnonzero(end > np.searchsorted(place, first)) if weeks >= 0 else ()
             if len(who):
                 newest = told[end[who] - 1]
                 value[at, who] = self._now.measures[measure][newest]
