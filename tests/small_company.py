@@ -175,3 +175,17 @@ def branch_of(
     part = "." if with_store else "weeks"
     shutil.copytree(branch.store / part, folder / "store" / part)
     return Branch(folder, settings, branch.model, capsys)
+
+
+def left_within(branch: Branch, day: dt.date, weeks: int = 13, grace: int = 4) -> set[str]:
+    """Who left within the horizon, worked out from the contracts by hand."""
+    spans = branch.table("subscriptions")
+    spans = spans[~spans["is_trial"].astype("boolean").fillna(False).to_numpy(dtype=bool)]
+    first = pd.Timestamp(day) + pd.Timedelta(days=1)
+    gone = set()
+    for who, own in spans.groupby("acct_no"):
+        for end in own["finish"].dropna():
+            runs = (own["begin"] <= end + pd.Timedelta(weeks=grace)) & ~(own["finish"] <= end)
+            if first <= end < first + pd.Timedelta(weeks=weeks) and not runs.any():
+                gone.add(who)
+    return gone

@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from small_company import UNTIL, Branch, branch_of, run, trained
+from small_company import UNTIL, Branch, branch_of, left_within, run, trained
 
 from retain import tracking
 from retain.cli import main
@@ -51,20 +51,6 @@ def monitored(branch, *words):
     assert 0 == ran.code
     text = (branch.store / "monitor" / f"as_of={UNTIL}" / "monitor.json").read_text("utf-8")
     return ran, json.loads(text)
-
-
-def left_within(branch, day, weeks=13, grace=4):
-    """Who left within the horizon, worked out from the contracts by hand."""
-    spans = branch.table("subscriptions")
-    spans = spans[~spans["is_trial"].astype("boolean").fillna(False).to_numpy(dtype=bool)]
-    first = pd.Timestamp(day) + pd.Timedelta(days=1)
-    gone = set()
-    for who, own in spans.groupby("acct_no"):
-        for end in own["finish"].dropna():
-            runs = (own["begin"] <= end + pd.Timedelta(weeks=grace)) & ~(own["finish"] <= end)
-            if first <= end < first + pd.Timedelta(weeks=weeks) and not runs.any():
-                gone.add(who)
-    return gone
 
 
 def test_a_new_model_is_challenger_and_stays_it_while_it_is_not_better(company):

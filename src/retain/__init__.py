@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from retain.errors import RetainError
     from retain.features import FEATURES, Feature, feature
     from retain.jobs import (
+        Backtested,
         Checked,
         Demonstrated,
         Measured,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         Promoted,
         Scored,
         Trained,
+        backtest,
         check,
         measure,
         monitor,
@@ -43,6 +45,7 @@ _HOMES = {
     "History": "weeks",
     **dict.fromkeys(
         (
+            "Backtested",
             "Checked",
             "Demonstrated",
             "Measured",
@@ -50,6 +53,7 @@ _HOMES = {
             "Promoted",
             "Scored",
             "Trained",
+            "backtest",
             "check",
             "measure",
             "monitor",
@@ -62,6 +66,7 @@ _HOMES = {
 }
 __all__ = [
     "FEATURES",
+    "Backtested",
     "Checked",
     "Config",
     "Demonstrated",
@@ -73,6 +78,7 @@ __all__ = [
     "RetainError",
     "Scored",
     "Trained",
+    "backtest",
     "check",
     "feature",
     "load_config",

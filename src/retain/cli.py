@@ -182,6 +182,18 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     one = command(
+        "backtest",
+        _backtest,
+        "replay past weeks as if live: learn, score, see what happened",
+        "retain backtest acme.yaml",
+    )
+    config(one)
+    as_of(one)
+    one.add_argument("--every", metavar="WEEKS", type=int, help="weeks between replayed weeks")
+    one.add_argument("--most", metavar="N", type=int, help="how many weeks, newest first")
+    one.add_argument("--seed", metavar="N", type=int, default=0, help="same seed, same figures")
+
+    one = command(
         "promote",
         _promote,
         "let a challenger score when it is better than the champion beyond noise",
@@ -344,6 +356,40 @@ def _score(given: Any) -> int:
         )
     _show_week(week)
     _say(f"\nwritten to {week.folder}")
+    return DONE
+
+
+def _backtest(given: Any) -> int:
+    with _progress() as listener:
+        from retain.jobs import backtest
+
+        found = backtest(
+            given.config,
+            as_of=given.as_of,
+            every_weeks=given.every,
+            most=given.most,
+            seed=given.seed,
+            progress=listener,
+        )
+    from retain.report import terminal
+    from retain.report.backtest import weeks_table
+
+    _print(weeks_table(found.weeks, found.learnt))
+    if found.overall:
+        shown = (
+            *("auc", "average_precision", "brier", "log_loss"),
+            *("capture_at_capacity", "value_captured", "profit_per_week"),
+        )
+        _say("")
+        _print(
+            terminal.metrics_table(
+                [_only(row, shown) for row in found.overall], title="All known weeks together"
+            )
+        )
+    _say("")
+    if found.profit:
+        _write(found.profit)
+    _say(f"page           {found.folder / 'backtest.html'}")
     return DONE
 
 

@@ -264,6 +264,32 @@ class Review(Section):
     )
 
 
+class Backtest(Section):
+    """Which past weeks are replayed as if live."""
+
+    every_weeks: int | None = Field(
+        default=None,
+        ge=1,
+        le=52,
+        description="Weeks between replayed weeks, a multiple of snapshots.every_weeks; null: it.",
+    )
+    most: int = Field(
+        default=12, ge=1, le=260, description="Number of weeks replayed, newest first."
+    )
+
+
+class Money(Section):
+    """What reaching a customer costs and brings: the company's own figures, without defaults."""
+
+    contact_cost: float = Field(ge=0, description="Cost of reaching one customer, in currency.")
+    incentive_cost: float = Field(
+        ge=0, description="Cost of what is offered, to whoever takes it, in currency."
+    )
+    acceptance_share: float = Field(
+        gt=0, le=1, description="Share of customers about to leave whom the offer keeps."
+    )
+
+
 class Bands(Section):
     """Where the risk bands begin."""
 
@@ -319,6 +345,12 @@ class Config(Section):
     leaks: Leaks = Field(default_factory=Leaks, description="What the leak check lets pass.")
     tracking: Tracking = Field(default_factory=Tracking, description="Where runs are recorded.")
     review: Review = Field(default_factory=Review, description="What the team can handle.")
+    backtest: Backtest = Field(
+        default_factory=Backtest, description="Which past weeks are replayed as if live."
+    )
+    money: Money | None = Field(
+        default=None, description="What reaching a customer costs and brings; null: no profit."
+    )
     bands: Bands = Field(default_factory=Bands, description="Where the risk bands begin.")
     metrics: Metrics = Field(
         default_factory=Metrics, description="How the customer-success metrics are computed."

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from retain.jobs.backtesting import Backtested, backtest
     from retain.jobs.checking import Checked, check
     from retain.jobs.demonstrating import Demonstrated, demo
     from retain.jobs.effort import effort_costs
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from retain.jobs.training import Trained, train
 
 __all__ = [
+    "Backtested",
     "Checked",
     "Demonstrated",
     "Measured",
@@ -28,6 +30,7 @@ __all__ = [
     "Promoted",
     "Scored",
     "Trained",
+    "backtest",
     "check",
     "demo",
     "effort_costs",
@@ -40,6 +43,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Backtested": "backtesting",
+    "backtest": "backtesting",
     "Checked": "checking",
     "check": "checking",
     "Demonstrated": "demonstrating",

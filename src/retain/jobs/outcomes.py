@@ -15,7 +15,7 @@ from retain.model import Bundle
 from retain.snapshots import ELIGIBLE, churn_labels, eligibility
 from retain.weeks import FoldedWeeks, History
 
-__all__ = ["fold_for", "outcomes", "own_features", "predicted", "week_of"]
+__all__ = ["fold_for", "known_labels", "outcomes", "own_features", "predicted", "week_of"]
 
 
 def week_of(company: Company, day: Any) -> int:
@@ -118,3 +118,25 @@ def predicted(
     M = bundle.encoder.transform(built.X)
     place = {column.name: column for column in built.columns}
     return bundle.churn.predict(M), M, tuple(place[name] for name in bundle.encoder.columns_)
+
+
+def known_labels(company: Company, folded: FoldedWeeks, weeks: Any, by: int) -> Any:
+    """Give the labels of past weeks as they were known by a later one.
+
+    Parameters
+    ----------
+    company
+        What leaving means.
+    folded
+        Known by `by` or later.
+    weeks
+        Weeks of observation whose labels are final by then, shape (weeks,).
+    by
+        The later week: nothing that became known after it is used.
+
+    Returns
+    -------
+    array of shape (weeks, customers)
+        1 left, 0 stayed, nan as in `churn_labels`.
+    """
+    return churn_labels(folded.known_by(by), weeks, company.churn)[0]

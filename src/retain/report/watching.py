@@ -45,7 +45,7 @@ def rows_table(
         for number, name in enumerate(header):
             words = number < left
             table.add_column(
-                name, justify="left" if words else "right", overflow="fold", no_wrap=not words
+                name, justify="left" if words else "right", overflow="ellipsis", no_wrap=True
             )
         for row in kept:
             table.add_row(*(one if isinstance(one, Text) else cell(one, plain) for one in row))
