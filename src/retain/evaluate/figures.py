@@ -354,19 +354,19 @@ def campaign_profit(
     ... )["value"]
     25.0
     """
-    ranking = _Ranking.of(order_by)
+    ranking = Ranking.of(order_by)
     left = np.asarray(y, float)
     kept = acceptance_share * (np.asarray(value, float) - incentive_cost)
-    gain = _ranked(ranking, left * kept - (1.0 - left) * incentive_cost - contact_cost)
+    gain = ranked(ranking, left * kept - (1.0 - left) * incentive_cost - contact_cost)
 
     def figures(weight: Floats) -> dict[str, float]:
         count, gained = ranking.sums(weight), ranking.sums(weight * gain)
         before = np.cumsum(count) - count
         share = np.clip((capacity - before) / np.maximum(count, 1e-300), 0.0, 1.0)
-        return {"profit": _dot(gained, share)}
+        return {"profit": dot(gained, share)}
 
     who = np.asarray(who)[ranking.order]
-    return _with_intervals(figures, who, level, seed)["profit"]
+    return with_intervals(figures, who, level, seed)["profit"]
 
 
 def clv_figures(
