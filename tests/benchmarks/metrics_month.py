@@ -127,16 +127,29 @@ def compute(folder: Path, every_variant: bool) -> dict[str, Any]:
     """Compute the catalogue for the last month, by segment."""
     from datetime import date
 
-    from retain.metrics import METRICS, HealthPart, HealthRule, Period, health_scores, user_days
+    import scipy.special  # noqa: F401
+
+    from retain.metrics import (
+        METRICS,
+        HealthPart,
+        HealthRule,
+        Period,
+        Selected,
+        health_scores,
+        user_days,
+    )
 
     began = cpu()  # not counted: what importing takes, any program of this kind pays it
     con = opened(folder)
     tables: dict[str, Any] = {
-        path.stem: con.sql(f"FROM '{path}'") for path in sorted(folder.glob("*.parquet"))
+        path.stem: Selected(con, f"SELECT * FROM '{path}'")
+        for path in sorted(folder.glob("*.parquet"))
     }
     period = Period.month("2026-10")
-    parts = tables["customers"].project("customer_id, acquisition_cost AS cost").df()
-    tables["health"] = health_scores(parts, HealthRule({"cost": HealthPart(1000, 0)}))
+    parts = con.sql(
+        f"SELECT customer_id, acquisition_cost AS cost FROM '{folder}/customers.parquet'"
+    )
+    tables["health"] = health_scores(parts.df(), HealthRule({"cost": HealthPart(1000, 0)}))
     given = {
         "by": "segment",
         "data_until": date(2026, 10, 31),

@@ -208,8 +208,9 @@ def health_scores(
         [rule.parts[one].scaled(values[one].to_numpy(np.float64, na_value=np.nan)) for one in names]
     )
     of = values[segment] if rule.profiles else pd.Series("", index=values.index)
-    weights = np.array([list(rule.weights(one).values()) for one in of.where(of.notna(), "")])
-    weights = weights.reshape(len(values), len(names))
+    places, found = pd.factorize(of.where(of.notna(), ""))
+    weights = np.array([list(rule.weights(one).values()) for one in found], dtype=np.float64)
+    weights = weights.reshape(len(found), len(names))[places]
     known = np.isfinite(scaled)
     coverage = (weights * known).sum(axis=1) / weights.sum(axis=1)
     filled = np.where(known, scaled, INSTEAD[rule.missing])
