@@ -230,12 +230,13 @@ def test_a_part_of_the_health_score_that_is_no_feature_is_told(company, tmp_path
 def test_the_command_prints_a_table_json_or_csv(company, tmp_path, capsys):
     path = branch(company, tmp_path, metrics={"targets": {"nps": -100}, "periods": 1})
     table, told, lines = (
-        run(capsys, "metrics", path, *word) for word in ([], ["--json"], ["--csv"])
+        run(capsys, "metrics", path, *word) for word in (["--by", "segment"], ["--json"], ["--csv"])
     )
 
     assert [0, 0, 0] == [table.code, told.code, lines.code], table.err + told.err + lines.err
     assert "1 of 1 targets met" in table.out
     assert "Net promoter score" in table.out
+    assert "By segment" in table.out
     assert "2026-10" == json.loads(told.out)["period"]["label"]
     assert "period,name,variant" == lines.out[:19]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from retain.report.figures import interval, shown, since
@@ -30,7 +30,7 @@ def scoreboard(card: Mapping[str, Any]) -> RenderableType:
     -------
     rich renderable
         One line per metric: value, target, change, trend; at 118 columns and more also interval
-        and n. Segments follow in tables of their own.
+        and n. Then a table for each column split by.
     """
 
     def build(wide: bool, plain: bool) -> RenderableType:
@@ -62,9 +62,35 @@ def scoreboard(card: Mapping[str, Any]) -> RenderableType:
                 theme = one["theme"]
                 table.add_row(cell(str(theme).upper(), plain, "bold cyan"))
             table.add_row(*_row(one, wide, plain, bool(judged)))
-        return table
+        return Group(table, *(_split(card, by, wide, plain) for by in card["by"]))
 
     return Fitted(build)
+
+
+def _split(card: Mapping[str, Any], by: str, wide: bool, plain: bool) -> RenderableType:
+    """Show every metric by the segments of one column, as many as fit."""
+    found = {
+        at: {line["by"][by]: line for line in one["segments"] if by in line["by"]}
+        for at, one in enumerate(card["metrics"])
+    }
+    names = list(dict.fromkeys(name for lines in found.values() for name in lines))
+    shown_names = names[: 6 if wide else 3]
+    more = len(names) - len(shown_names)
+    table = table_for(plain, f"\nBy {by}", f"{more} more in scorecard.html" if more else "")
+    table.add_column("Metric", max_width=44 if wide else 30, overflow="fold")
+    for name in ("All", *shown_names):
+        table.add_column(cell(name, plain), justify="right", no_wrap=True)
+    for at, one in enumerate(card["metrics"]):
+        if found[at]:
+            values = [one, *(found[at].get(name) for name in shown_names)]
+            table.add_row(
+                cell(one["label"], plain),
+                *(
+                    cell("" if line is None else shown(line["value"], line["unit"]), plain)
+                    for line in values
+                ),
+            )
+    return table
 
 
 def _row(one: Mapping[str, Any], wide: bool, plain: bool, targets: bool) -> list[RenderableType]:
