@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from retain import load_config
 from retain.demo import make_company
 from retain.errors import SnapshotError
 from retain.jobs.effort import effort_costs
@@ -23,6 +24,13 @@ UNTIL = dt.date(2026, 11, 15)
 def company(tmp_path_factory):
     folder = tmp_path_factory.mktemp("effort")
     return make_company(900, weeks=104, seed=11, until=UNTIL).write(folder)
+
+
+def without_rate(path):
+    config = load_config(path)
+    costs = config.metrics.costs.model_copy(update={"rate_per_minute": None})
+    metrics = config.metrics.model_copy(update={"costs": costs})
+    return config.model_copy(update={"metrics": metrics})
 
 
 @pytest.fixture
@@ -57,7 +65,7 @@ def test_the_cost_of_cases_is_the_sum_of_their_minutes(company, without_library)
     """Recomputed with pandas from the file, of cases that ended in the 52 weeks."""
     table = pd.read_parquet(company.parent / "data" / "interactions.parquet")
     table = table.drop_duplicates("interaction_id").dropna(subset=["customer_id"])
-    value = effort_costs(company)
+    value = effort_costs(without_rate(company))
     per_minute = effort_costs(company, rate_per_minute=2.0)
 
     # every contact of the simulation belongs to a case with an id
