@@ -18,6 +18,7 @@ from retain.weeks import Calendar, FoldedWeeks
 from retain.weeks.rows import PanelRows
 
 UNTIL = dt.date(2026, 11, 15)
+pytestmark = pytest.mark.slow  # most tests fold and compare a whole company
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +126,6 @@ def test_without_interactions_only_the_published_figures_are_left(company, tmp_p
     assert value.not_computed == ("own figures: there is no interactions table",)
 
 
-@pytest.mark.slow
 def test_the_whole_path_shows_every_figure_beside_its_doubt(company):
     value = effort_costs(company, rate_per_minute=0.8)
     kinds = [(line.name, line.kind) for line in value.lines]

@@ -19,6 +19,9 @@ FIRST = UNTIL - dt.timedelta(weeks=20)
 SECOND = UNTIL - dt.timedelta(weeks=18)
 
 
+pytestmark = pytest.mark.slow  # a company is trained twice and scored three times
+
+
 @pytest.fixture(scope="module")
 def retrained(tmp_path_factory):
     """A model of twenty weeks ago that scored, and a newer one that waits."""
