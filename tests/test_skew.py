@@ -10,6 +10,7 @@ import datetime as dt
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pandas as pd
 import pytest
@@ -18,7 +19,7 @@ from witness import ROW_DATES, cut, cut_copies, differences
 
 from retain.features import feature
 from retain.weeks import FoldedWeeks, History, history
-from retain.weeks import fold as folding
+from retain.weeks.kept import KeptWeeks
 from retain.weeks.streams import Source
 
 WEEK = dt.timedelta(weeks=1)
@@ -130,8 +131,8 @@ def late_rows_are_never_late(patch: pytest.MonkeyPatch) -> tuple[Any, ...]:
 
 def the_store_keeps_what_it_had(patch: pytest.MonkeyPatch) -> tuple[Any, ...]:
     """Let weeks that have been folded stand, whatever arrives later."""
-    whole = folding._week_hashes
-    patch.setattr(folding, "_week_hashes", lambda *given: dict.fromkeys(whole(*given), "kept"))
+    same = property(lambda kept: ANY if kept.weeks else "")
+    patch.setattr(KeptWeeks, "content", same)
     return ()
 
 

@@ -4,6 +4,7 @@ from retain.features.build import (
     FEATURES,
     FeatureMatrix,
     build_features,
+    feature_chunks,
     load_own_features,
 )
 from retain.features.feature import THEMES, WINDOWS, Column, Feature, feature
@@ -17,5 +18,6 @@ __all__ = [
     "FeatureMatrix",
     "build_features",
     "feature",
+    "feature_chunks",
     "load_own_features",
 ]

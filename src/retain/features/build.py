@@ -21,10 +21,17 @@ from retain.features.survey import SURVEY
 from retain.features.usage import USAGE
 from retain.weeks import FoldedWeeks, History, Missing
 
-__all__ = ["FEATURES", "FeatureMatrix", "build_features", "load_own_features"]
+__all__ = [
+    "FEATURES",
+    "FeatureMatrix",
+    "build_features",
+    "feature_chunks",
+    "load_own_features",
+]
 
 FEATURES: tuple[Feature, ...] = (*USAGE, *EFFORT, *SURVEY, *COMMERCIAL, *PROFILE)
 CHUNK_CUSTOMERS = 5_000  # bounds memory: a chunk holds (weeks x customers) per measure
+CHUNK_SNAPSHOTS = 100_000  # and its answers, (as_ofs x customers) per feature, stay in the cache
 
 
 @dataclass(frozen=True)
@@ -90,47 +97,98 @@ def build_features(
         Rows ordered by as_of, then customer.
     """
     as_ofs = np.asarray(as_ofs, dtype=np.int64)
+    at, customer = np.nonzero(rows)
+    place = np.cumsum(rows.ravel()).reshape(rows.shape) - 1  # row in the result of each kept pair
+    columns: tuple[Column, ...] = ()
+    numbers: Any = None
+    texts: dict[int, Any] = {}
+    for first, last, columns, chunk in _chunks(folded, as_ofs, rows, features, known_by, only):
+        where = place[:, first:last][rows[:, first:last]]
+        if numbers is None:
+            texts = {
+                number: np.empty(len(at), dtype=object)
+                for number, values in enumerate(chunk)
+                if values.dtype.kind != "f"
+            }
+            numbers = np.empty((len(columns) - len(texts), len(at)))
+        row = iter(numbers)
+        for number, values in enumerate(chunk):
+            (texts[number] if number in texts else next(row))[where] = values
+        progress(last, len(folded.customers))
+    index = pd.MultiIndex.from_arrays([as_ofs[at], customer], names=["as_of", "customer"])
+    names = [column.name for number, column in enumerate(columns) if number not in texts]
+    X = pd.DataFrame(numbers.T, index=index, columns=names, copy=False)
+    for number, values in texts.items():
+        X.insert(number, columns[number].name, values)
+    return FeatureMatrix(X, columns)
+
+
+def feature_chunks(
+    folded: FoldedWeeks,
+    as_ofs: Any,
+    rows: Any,
+    *,
+    features: tuple[Feature, ...] = FEATURES,
+    known_by: Any = None,
+    only: tuple[str, ...] | None = None,
+) -> Iterator[FeatureMatrix]:
+    """Build the features of snapshots a few thousand customers at a time.
+
+    Together the same rows as `build_features`, for whoever cannot hold all of them at once.
+
+    Parameters
+    ----------
+    folded, as_ofs, rows, features, known_by, only
+        As for `build_features`.
+
+    Yields
+    ------
+    FeatureMatrix
+        All snapshots of some customers, ordered by as_of, then customer.
+    """
+    as_ofs = np.asarray(as_ofs, dtype=np.int64)
+    for first, last, columns, chunk in _chunks(folded, as_ofs, rows, features, known_by, only):
+        at, customer = np.nonzero(rows[:, first:last])
+        index = pd.MultiIndex.from_arrays(
+            [as_ofs[at], customer + first], names=["as_of", "customer"]
+        )
+        data = {column.name: values for column, values in zip(columns, chunk, strict=True)}
+        yield FeatureMatrix(pd.DataFrame(data, index=index, copy=False), columns)
+
+
+def _chunks(
+    folded: FoldedWeeks,
+    as_ofs: Any,
+    rows: Any,
+    features: tuple[Feature, ...],
+    known_by: Any,
+    only: tuple[str, ...] | None,
+) -> Iterator[tuple[int, int, tuple[Column, ...], list[Any]]]:
+    """Compute every column for the kept pairs of a few customers: first, last, columns, values."""
     total = len(folded.customers)
-    chunks: list[list[Any]] = []
-    columns: list[Column] = []
-    for first in range(0, max(total, 1), CHUNK_CUSTOMERS):
-        last = min(first + CHUNK_CUSTOMERS, total)
+    size = max(1, min(CHUNK_CUSTOMERS, CHUNK_SNAPSHOTS // max(len(as_ofs), 1)))
+    columns: tuple[Column, ...] = ()
+    for first in range(0, max(total, 1), size):
+        last = min(first + size, total)
         history = History(folded.of_customers(first, last), as_ofs, known_by)
         keep = rows[:, first:last]
         made: dict[str, Any] = {}
         if not columns:
             columns, made = _columns(history, features, only, keep)
-        chunks.append(
-            [
-                made[column.name] if column.name in made else _compute(column, history)[keep]
-                for column in columns
-            ]
-        )
-        progress(last, total)
-    at, customer = np.nonzero(rows)
-    # chunk rows come as (as_of, customer) within a chunk: put them into as_of order over all
-    order = np.argsort(_chunk_order(rows), kind="stable")
-    data = {
-        column.name: np.concatenate([chunk[number] for chunk in chunks])[order]
-        for number, column in enumerate(columns)
-    }
-    index = pd.MultiIndex.from_arrays([as_ofs[at], customer], names=["as_of", "customer"])
-    return FeatureMatrix(pd.DataFrame(data, index=index), tuple(columns))
+        chunk = [
+            made[column.name] if column.name in made else _kept(_compute(column, history), keep)
+            for column in columns
+        ]
+        yield first, last, columns, chunk
 
 
-def _chunk_order(rows: Any) -> Any:
-    """Rank, in final order, of each row as the chunks deliver them."""
-    rank = np.cumsum(rows.ravel()).reshape(rows.shape)
-    parts = [
-        rank[:, first : first + CHUNK_CUSTOMERS][rows[:, first : first + CHUNK_CUSTOMERS]]
-        for first in range(0, max(rows.shape[1], 1), CHUNK_CUSTOMERS)
-    ]
-    return np.concatenate(parts)
+def _kept(values: Any, keep: Any) -> Any:
+    return values.reshape(-1) if keep.all() else values[keep]
 
 
 def _columns(
     history: History, features: tuple[Feature, ...], only: tuple[str, ...] | None, keep: Any
-) -> tuple[list[Column], dict[str, Any]]:
+) -> tuple[tuple[Column, ...], dict[str, Any]]:
     """Lay out the columns whose tables were brought (or that a model asks for).
 
     Returns what had to be computed to find that out, too.
@@ -143,14 +201,14 @@ def _columns(
                 columns.append(column)
             continue
         try:
-            made[column.name] = _shaped(column.compute(history), history)[keep]
+            made[column.name] = _kept(_shaped(column.compute(history), history), keep)
         except Missing:
             continue
         columns.append(column)
     if only is not None:
         place = {name: at for at, name in enumerate(only)}
         columns.sort(key=lambda column: place[column.name])
-    return columns, made
+    return tuple(columns), made
 
 
 def _named_apart(columns: Iterable[Column]) -> Iterator[Column]:

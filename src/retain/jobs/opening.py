@@ -87,13 +87,15 @@ def read_company(
     _known_tables("--without", without)
     for name in without:
         mappings.pop(name, None)
+    store = Store(settings.store)
     tables = read_tables(
         mappings,
         timezone=settings.timezone,
         currency=settings.currency,
         data_until=settings.data_until,
+        summaries=store.folder / "reads",
     )
-    return settings, Store(settings.store), tables
+    return settings, store, tables
 
 
 def open_company(

@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 
 from retain.errors import TableError
+from retain.tables.eventlog import EventLog
 from retain.tables.mapping import Counts
 from retain.tables.sources import PART, ROW, explain, one_thread
 from retain.tables.sql import quoted, rows_of, word
@@ -35,6 +36,8 @@ class Judge:
     def settle(self, table: Staged) -> Counts:
         """Turn ``staged_<table>`` into the table itself; what is set aside goes to quarantine."""
         name = table.spec.name
+        if table.log is not None:
+            return self._settle_log(table, table.log)
         reason = self._reason(table)
         total = rows_of(self.con, f"SELECT count(*) FROM {table.relation}")[0][0]
         self.con.execute(
@@ -71,6 +74,54 @@ class Judge:
         self.con.execute(f"ALTER TABLE {table.relation} RENAME TO {name}")
         used = rows_of(self.con, f"SELECT count(*) FROM {name}")[0][0]
         return Counts(total + len(table.rejected), used, aside)
+
+    def _settle_log(self, table: Staged, log: EventLog) -> Counts:
+        """Make the table a view of a long log's files, without the rows set aside."""
+        name = table.spec.name
+        known = {who for (who,) in rows_of(self.con, "SELECT customer_id FROM customers")}
+        odd = log.odd_parts(known, self._limit(self.until))
+        self.con.execute(f"CREATE TABLE reasons_{name} (n BIGINT, reason VARCHAR)")
+        if odd:
+            reason = self._reason(table)
+            spans = " OR ".join(
+                f"_row BETWEEN {first} AND {last}" for first, last in map(log.rows_of_part, odd)
+            )
+            self.con.execute(
+                f"INSERT INTO reasons_{name} SELECT _row, {reason} FROM {table.relation} "
+                f"WHERE ({spans}) AND ({reason}) IS NOT NULL"
+            )
+        if table.has_id:
+            self._repeats(table)
+        aside = self._account(name)
+        without = ""
+        if aside:
+            self._keep_aside(table, f"SELECT n, reason FROM reasons_{name}")
+            without = f" WHERE _row NOT IN (SELECT n FROM reasons_{name})"
+            found = self.con.sql(f"SELECT n FROM reasons_{name} ORDER BY n").fetchnumpy()["n"]
+            log.set_aside(found)
+            kept = "SELECT customer_id, min(occurred_at) AS first_at, max(occurred_at) AS last_at"
+            self.con.execute(
+                f"CREATE OR REPLACE TABLE seen_{name} AS {kept} FROM {table.relation}{without} "
+                "GROUP BY 1"
+            )
+        listed = ", ".join(quoted(column) for column in table.kept)
+        self.con.execute(f"CREATE VIEW {name} AS SELECT {listed} FROM {table.relation}{without}")
+        for column, theirs in table.columns.items():
+            if table.spec.column(column).kind == "instant":
+                how = 3 if table.source.types[theirs].upper() == "DATE" else 1
+                there = log.there(column)
+                if aside:
+                    asked = f"SELECT count({quoted(column)}) FROM {name}"
+                    ((there,),) = rows_of(self.con, asked)
+                self.stamps[name, column] = {how: there} if there else {}
+        if not table.has_id:
+            self.equal[name] = log.equal_rows()
+        return Counts(log.rows, log.rows - sum(aside.values()), aside)
+
+    @staticmethod
+    def _limit(moment: str) -> int:
+        day = date.fromisoformat(moment.removeprefix("TIMESTAMP '")[:10])
+        return (day - date(1970, 1, 1)).days
 
     def _count_oddities(self, table: Staged) -> None:
         """Count how stamps were written and how many rows equal an earlier one."""

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from retain.errors import TableError, some
 from retain.tables.contradictions import contradictions
 from retain.tables.dates import newest_day
+from retain.tables.eventlog import EventLog
 from retain.tables.judging import FIRST_DAY, Judge
 from retain.tables.mapping import SEVERITIES, Counts, Finding, Mapping
 from retain.tables.remarks import remarks
@@ -25,6 +26,9 @@ from retain.tables.staging import Staged, stage
 
 __all__ = ["read_tables"]
 
+EPOCH = date(1970, 1, 1)
+LAST_DAY = (date(9000, 1, 1) - EPOCH).days
+
 
 def read_tables(
     mappings: AnyMapping[str, Mapping],
@@ -34,6 +38,7 @@ def read_tables(
     data_until: date | None = None,
     work_folder: Path | None = None,
     today: date | None = None,
+    summaries: Path | None = None,
 ) -> Tables:
     """Read a company's tables, set aside what cannot be used, and report on all of it.
 
@@ -51,6 +56,9 @@ def read_tables(
         Folder for temporary files, removed on close; None uses the system's.
     today
         The present day, for dates that cannot have happened yet; None asks the clock.
+    summaries
+        Folder that keeps, between runs, what was learnt of each file of a long log of events;
+        None reads all of them again.
 
     Returns
     -------
@@ -84,7 +92,7 @@ def read_tables(
     folder = Path(tempfile.mkdtemp(prefix="tables-", dir=work_folder))
     con = open_work(folder, timezone)
     try:
-        return _read(con, folder, dict(mappings), timezone, currency, data_until, today)
+        return _read(con, folder, dict(mappings), timezone, currency, data_until, today, summaries)
     except BaseException:
         con.close()
         shutil.rmtree(folder, ignore_errors=True)
@@ -99,14 +107,23 @@ def _read(
     currency: str | None,
     data_until: date | None,
     today: date | None,
+    summaries: Path | None,
 ) -> Tables:
     con.execute(
         "CREATE TABLE quarantine (table_name VARCHAR, reason VARCHAR, row_number BIGINT, "
         "row_json VARCHAR)"
     )
     staged = {
-        name: stage(con, name, mappings[name], timezone) for name in SPECS if name in mappings
+        name: stage(con, name, mappings[name], timezone, summaries)
+        for name in SPECS
+        if name in mappings
     }
+    for name, table in staged.items():
+        if table.log is not None:
+            table.log.scratch = folder
+            con.register("seen_arrow", table.log.seen())
+            con.execute(f"CREATE TABLE seen_{name} AS SELECT * FROM seen_arrow")
+            con.unregister("seen_arrow")
     currency = _one_currency(con, staged.get("payments"), currency)
     here = today or dt.datetime.now(ZoneInfo(timezone)).date()
     reach, until, how = _reach(con, staged, data_until, here)
@@ -131,7 +148,8 @@ def _read(
     given = columns.get("customers", ("customer_id",))
     columns["customers"] = tuple(dict.fromkeys((*given, "signed_up_at")))
     columns = {name: columns[name] for name in SPECS if name in columns}
-    newest = _newest(con, columns)
+    logs = {name: table.log for name, table in staged.items() if table.log is not None}
+    newest = _newest(con, columns, logs)
     people = staged.get("customers")
     surveys = staged.get("surveys")
     tables = Tables(
@@ -144,7 +162,11 @@ def _read(
         findings=(),
         data_until=until,
         newest=newest,
-        fingerprints={name: _fingerprint(con, name) for name in columns},
+        fingerprints={
+            name: _fingerprint(con, name) if name not in logs else logs[name].fingerprint
+            for name in columns
+        },
+        logs=logs,
         timezone=timezone,
         currency=currency,
         folder=folder,
@@ -197,6 +219,14 @@ def _reach(
                 continue
             is_start = (name, column) in (("subscriptions", "started_at"), ("costs", "date"))
             if not spec.happened and not is_start:
+                continue
+            if table.log is not None:  # a row that is odd otherwise still has its day
+                first = (date.fromisoformat(FIRST_DAY) - EPOCH).days
+                days += [
+                    (EPOCH + timedelta(days=day), count)
+                    for day, count in table.log.days(column).items()
+                    if first <= day < LAST_DAY
+                ]
                 continue
             found = rows_of(
                 con,
@@ -259,13 +289,22 @@ def _reach(
 def _derive_customers(con: Any, staged: dict[str, Staged], reach: date, until: date) -> None:
     """Make customers from the behaviour tables: first seen is signed up."""
     end = f"TIMESTAMP '{until + timedelta(days=1)}'"
-    parts = [
-        f"SELECT {table.spec.customer} AS customer_id, {table.spec.time} AS seen_at "
-        f"FROM {table.relation} WHERE _bad IS NULL AND {table.spec.time} < {end} "
-        f"AND {table.spec.time} >= TIMESTAMP '{FIRST_DAY}'"
-        for name, table in staged.items()
-        if name in BEHAVIOUR
-    ]
+    parts = []
+    for name, table in staged.items():
+        if name not in BEHAVIOUR:
+            continue
+        time, rows, bad = table.spec.time, table.relation, "_bad"
+        if (
+            table.log is not None
+            and not table.log.has_oddities
+            and max(table.log.days(str(time)), default=0) <= (until - EPOCH).days
+        ):
+            time, rows, bad = "first_at", f"seen_{name}", "NULL"
+        parts.append(
+            f"SELECT {table.spec.customer} AS customer_id, {time} AS seen_at "
+            f"FROM {rows} WHERE {bad} IS NULL AND {time} < {end} "
+            f"AND {time} >= TIMESTAMP '{FIRST_DAY}'"
+        )
     con.execute(
         "CREATE TABLE customers AS SELECT customer_id, min(seen_at) AS signed_up_at FROM "
         f"({' UNION ALL '.join(parts)}) GROUP BY 1 ORDER BY 1"
@@ -281,7 +320,9 @@ def _fill_first_seen(con: Any, staged: dict[str, Staged]) -> None:
     if not staged["customers"].has("signed_up_at"):
         con.execute("ALTER TABLE customers ADD COLUMN signed_up_at TIMESTAMP")
     parts = " UNION ALL ".join(
-        f"SELECT customer_id, {SPECS[name].time} AS seen_at FROM {name}"
+        f"SELECT customer_id, first_at AS seen_at FROM seen_{name}"
+        if staged[name].log is not None
+        else f"SELECT customer_id, {SPECS[name].time} AS seen_at FROM {name}"
         for name in BEHAVIOUR
         if name in staged
     )
@@ -295,7 +336,9 @@ def _fill_first_seen(con: Any, staged: dict[str, Staged]) -> None:
     )
 
 
-def _newest(con: Any, columns: dict[str, tuple[str, ...]]) -> dict[str, date]:
+def _newest(
+    con: Any, columns: dict[str, tuple[str, ...]], logs: AnyMapping[str, EventLog]
+) -> dict[str, date]:
     """Find the day of each table's newest event or recorded_at."""
     newest = {}
     for name, present in columns.items():
@@ -307,6 +350,10 @@ def _newest(con: Any, columns: dict[str, tuple[str, ...]]) -> dict[str, date]:
             and (one.happened or one.name == SPECS[name].time)
         ]
         if not moments:
+            continue
+        if name in logs and not len(logs[name].aside):
+            day_number = max(max(logs[name].days(moment), default=0) for moment in moments)
+            newest[name] = EPOCH + timedelta(days=day_number)
             continue
         asked = ", ".join(f"max({quoted(moment)})" for moment in moments)
         days = f"CAST(greatest({asked}) AS DATE)" if len(moments) > 1 else f"CAST({asked} AS DATE)"

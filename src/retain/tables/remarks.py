@@ -62,7 +62,8 @@ def remarks(tables: Tables, staged: dict[str, Staged], judge: Judge) -> Iterator
                 "",
                 "warning",
                 count,
-                f"{count:,} rows equal another row in every column and are kept.",
+                f"{'about ' if table.log is not None else ''}{count:,} rows equal another row in "
+                "every column and are kept.",
                 todo="Map an id column, or set drop_equal_rows: true if they are repeats.",
             )
     for (name, column), count in judge.later.items():
@@ -207,9 +208,12 @@ def _empty_columns(tables: Tables, table: Staged) -> Iterator[Finding]:
     listed = [column for column in table.kept if column != "has_left"]
     if not used or not listed:
         return
-    counts = rows_of(
-        tables.con, f"SELECT {', '.join(f'count({quoted(c)})' for c in listed)} FROM {name}"
-    )[0]
+    log = tables.logs.get(name)
+    if log is not None and not len(log.aside):
+        counts: tuple[int, ...] = tuple(log.there(c) if c in log.columns else used for c in listed)
+    else:
+        asked = ", ".join(f"count({quoted(c)})" for c in listed)
+        (counts,) = rows_of(tables.con, f"SELECT {asked} FROM {name}")
     for column, there in zip(listed, counts, strict=True):
         if there:
             continue
@@ -232,6 +236,11 @@ def _ids(tables: Tables, table: Staged) -> Iterator[Finding]:
             continue
         kind = table.source.types[theirs].upper()
         column, view = quoted(theirs), quoted(table.source.view)
+        if table.log is not None:
+            if ours != table.spec.customer:
+                continue
+            view = "distinct_ids"
+            tables.con.register(view, table.log.distinct_ids())
         if kind.startswith(("FLOAT", "DOUBLE")):
             lost = rows_of(
                 tables.con, f"SELECT count(*) FROM {view} WHERE abs({column}) > 9007199254740992"
@@ -315,14 +324,21 @@ def _recorded(tables: Tables, table: Staged) -> Iterator[Finding]:
     happened = quoted(spec.time)
     if name == "surveys" and not table.has("answered_at"):
         happened = "sent_at"
-    there, early, lag, top, span = rows_of(
-        tables.con,
-        f"SELECT count(recorded_at), count(*) FILTER (recorded_at < {happened} - INTERVAL 1 DAY), "
-        f"coalesce(median(date_diff('day', {happened}, recorded_at)), 0), "
-        f"(SELECT coalesce(max(n), 0) FROM (SELECT count(*) AS n FROM {name} WHERE recorded_at IS "
-        "NOT NULL GROUP BY CAST(recorded_at AS DATE))), "
-        f"coalesce(date_diff('day', min({happened}), max({happened})), 0) FROM {name}",
-    )[0]
+    log = tables.logs.get(name)
+    if log is not None and not len(log.aside):
+        days = log.days(str(spec.time))
+        there, early, lag, top = log.recording()
+        span = max(days) - min(days)
+    else:
+        there, early, lag, top, span = rows_of(
+            tables.con,
+            "SELECT count(recorded_at), "
+            f"count(*) FILTER (recorded_at < {happened} - INTERVAL 1 DAY), "
+            f"coalesce(median(date_diff('day', {happened}, recorded_at)), 0), "
+            f"(SELECT coalesce(max(n), 0) FROM (SELECT count(*) AS n FROM {name} "
+            "WHERE recorded_at IS NOT NULL GROUP BY CAST(recorded_at AS DATE))), "
+            f"coalesce(date_diff('day', min({happened}), max({happened})), 0) FROM {name}",
+        )[0]
     if there and span >= 28 and (top >= BULK_SHARE * there or lag > BULK_LAG_DAYS):
         is_only = name in BEHAVIOUR and sum(1 for n in BEHAVIOUR if n in tables.columns) == 1
         what = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import weakref
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from retain.errors import TableError, some
+from retain.tables.eventlog import EventLog
 from retain.tables.mapping import Counts, Finding
 from retain.tables.sql import quoted, word
 
@@ -46,7 +48,10 @@ class Tables:
     newest
         Table: day of its newest event or recorded_at.
     fingerprints
-        Table: hash of the rows used, whatever their order; equal for equal content.
+        Table: hash of the rows used, whatever their order; equal for equal content (of a long log:
+        of its files).
+    logs
+        Table: its files, where it is a long log that was not copied; the relation is a view then.
     is_derived
         Whether `customers` was made from the behaviour tables.
     """
@@ -64,6 +69,7 @@ class Tables:
     timezone: str
     currency: str | None
     folder: Path
+    logs: Mapping[str, EventLog] = field(default_factory=dict)
     is_derived: bool = False
     ces_high_means: str = "easy"
     scales: dict[str, tuple[float, float]] = field(default_factory=dict)

@@ -16,7 +16,7 @@ from retain.errors import TableError, some
 from retain.tables.mapping import Mapping
 from retain.tables.sql import quoted, rows_of, word
 
-__all__ = ["ROW", "Source", "explain", "one_thread", "open_source"]
+__all__ = ["ROW", "Source", "explain", "one_thread", "open_source", "parquet_files"]
 
 ROW = "_retain_row"  # place in the source: which of its parts, then which row of it, from 0
 PART = 1 << 44
@@ -89,6 +89,32 @@ def open_source(con: Any, table: str, mapping: Mapping) -> Source:
     if not types:
         raise TableError(f"table {table!r}: {mapping.origin} has no columns")
     return Source(view, types, mapping.origin, is_ordered_only)
+
+
+def parquet_files(table: str, source: Any) -> list[tuple[Path, int]]:
+    """List the Parquet files behind a source, each with the place of its first row.
+
+    Empty when anything else is among them, or when only their order tells a place.
+    """
+    many = list(source) if isinstance(source, list | tuple) else [source]
+    found: list[tuple[Path, int]] = []
+    for number, one in enumerate(many):
+        path = str(one)
+        if not isinstance(one, str | Path) or "::" in path or path.lower().endswith(DATABASES):
+            return []
+        begin = number * PART
+        for file in _files(table, path):
+            if not str(file).lower().endswith(PARQUET):
+                return []
+            found.append((file, begin))
+            begin += _rows_in(file)
+    return found
+
+
+def _rows_in(file: Path) -> int:
+    import pyarrow.parquet as pq
+
+    return int(pq.read_metadata(file).num_rows)
 
 
 def explain(problem: Exception) -> str:

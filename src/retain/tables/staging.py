@@ -5,14 +5,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from retain.errors import TableError, some
 from retain.tables.casting import NOTHING, Cast, cast_of, is_number_type, text_of
+from retain.tables.eventlog import EventLog, open_log
 from retain.tables.mapping import Mapping
-from retain.tables.sources import ROW, Source, explain, one_thread, open_source
+from retain.tables.sources import ROW, Source, explain, one_thread, open_source, parquet_files
 from retain.tables.spec import MEASURED, SCALES, SPECS, TableSpec
 from retain.tables.sql import quoted, rows_of, word
 
@@ -37,6 +39,8 @@ class Staged:
         Attribute: ``"number"`` or ``"text"``.
     rejected
         Lines of a text file that hold too many or too few fields: (line number, line, why).
+    log
+        Set where the table is a long log of events: `relation` is a view then, nothing is copied.
     """
 
     spec: TableSpec
@@ -46,6 +50,7 @@ class Staged:
     columns: dict[str, str]
     attributes: dict[str, str]
     rejected: tuple[tuple[int, str, str], ...]
+    log: EventLog | None = None
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -69,8 +74,17 @@ class Staged:
         return self.spec.id_column is not None and self.spec.id_column in self.columns
 
 
-def stage(con: Any, table: str, mapping: Mapping, zone: str) -> Staged:
+def stage(
+    con: Any, table: str, mapping: Mapping, zone: str, summaries: Path | None = None
+) -> Staged:
     """Open a source and cast it into ``staged_<table>``.
+
+    Parameters
+    ----------
+    con, table, mapping, zone
+        The work database, one of our tables, where it is, and the zone whose days count.
+    summaries
+        Folder that keeps what was learnt of the files of a long log.
 
     Raises
     ------
@@ -89,9 +103,10 @@ def stage(con: Any, table: str, mapping: Mapping, zone: str) -> Staged:
     attributes = _attribute_kinds(con, spec, mapping, source, columns, extras)
     select = _select(spec, mapping, source, columns, casts, attributes, extras)
     relation = f"staged_{table}"
+    log = _long_log(con, spec, mapping, source, columns, zone, summaries)
     try:
         with one_thread(con, source.is_ordered_only):
-            con.execute(f"CREATE TABLE {relation} AS {select}")
+            con.execute(f"CREATE {'TABLE' if log is None else 'VIEW'} {relation} AS {select}")
     except duckdb.Error as problem:
         raise TableError(
             f"table {table!r}: {source.origin} cannot be read: {explain(problem)}. Export it "
@@ -108,7 +123,42 @@ def stage(con: Any, table: str, mapping: Mapping, zone: str) -> Staged:
         columns,
         attributes,
         rejected,
+        log,
     )
+
+
+def _long_log(
+    con: Any,
+    spec: TableSpec,
+    mapping: Mapping,
+    source: Source,
+    columns: dict[str, str],
+    zone: str,
+    summaries: Path | None,
+) -> EventLog | None:
+    """Open usage as a long log, unless it needs more than its plain values."""
+    is_plain = spec.name == "usage" and not source.is_ordered_only and mapping.query is None
+    if not is_plain or mapping.drop_equal_rows or set(mapping.values) - {"feature"}:
+        return None
+    wanted = {ours: theirs for ours, theirs in columns.items() if ours != "event_id"}
+    kinds = {ours: spec.column(ours).kind for ours in wanted}
+    for name in mapping.measures:
+        wanted[name] = str(source.find(name))
+        kinds[name] = "number"
+    casts = {
+        ours: cast_of(
+            spec.name,
+            spec.column(ours),
+            theirs,
+            source.types[theirs],
+            zone=zone,
+            words=mapping.values.get(ours),
+        ).value
+        for ours, theirs in wanted.items()
+        if kinds[ours] in ("id", "text")
+    }
+    files = parquet_files(spec.name, mapping.source)
+    return open_log(con, files, wanted, dict(kinds), casts, source.listed, summaries)
 
 
 def _cast(

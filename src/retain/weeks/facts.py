@@ -416,6 +416,7 @@ def payments(source: Source) -> Facts:
         ("customer_id",),
         "day",
         "day",
+        is_single=True,
     )
     # a purchase day that turns up late splits a gap that had counted as one
     later = (

@@ -1,7 +1,7 @@
 """The fold: the one `GROUP BY customer, week, lag` that touches every raw row; its store by week.
 
-Each panel is kept as one Parquet file per week with the hash of the facts it was made from. A later
-run folds again only the weeks whose facts changed; an unchanged table is not read at all.
+Each panel is kept as one Parquet file per week with the hash of its rows. A later run writes only
+the weeks whose rows changed; an unchanged table is not read at all.
 """
 
 from __future__ import annotations
@@ -15,14 +15,21 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 
 from retain.errors import StoreError
 from retain.tables import Tables
 from retain.weeks.calendar import Calendar
 from retain.weeks.facts import FACTS
-from retain.weeks.kept import KeptWeeks, read_json, write_text
+from retain.weeks.kept import (
+    KeptWeeks,
+    by_week,
+    in_time,
+    panel_of,
+    read_json,
+    write_text,
+)
+from retain.weeks.logfold import fold_log
 from retain.weeks.rows import FoldedWeeks, PanelRows
 from retain.weeks.streams import (
     MASK_VALUES,
@@ -93,9 +100,12 @@ def fold_tables(
         if name not in tables.columns:
             continue
         progress(name)
+        if name in tables.logs:
+            panels[name] = _fold_log(tables, name, calendar, book, top_features, store, ids)
+            continue
         source = _source(tables, name, calendar, book, top_features)
         facts = FACTS[name](source)
-        panels[name] = _fold_panel(tables, name, facts, source, store, book)
+        panels[name] = _fold_panel(tables, name, facts, source, store, book, ids)
         for measure, column in facts.dictionaries.items():
             categories[f"{name}.{measure}"] = book.values(f"{name}_{column}")
     book.save()
@@ -150,6 +160,15 @@ def most_used_features(
     """
     if "feature" not in tables.columns.get("usage", ()):
         return ()
+    log = tables.logs.get("usage")
+    if log is not None:
+        last = (until - date(1970, 1, 1)).days
+        counted = {
+            text: sum(count for day, count in days.items() if day <= last)
+            for text, days in log.feature_days().items()
+        }
+        rows = sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))
+        return _most_used(rows, most, least_share)
     known = ""
     if "recorded_at" in tables.columns["usage"]:
         known = f" AND coalesce(recorded_at, occurred_at) < DATE '{until}' + 1"
@@ -158,6 +177,10 @@ def most_used_features(
         f"occurred_at < DATE '{until}' + 1{known} GROUP BY feature "
         "ORDER BY n DESC, feature"
     ).fetchall()
+    return _most_used(rows, most, least_share)
+
+
+def _most_used(rows: list[tuple[str, int]], most: int, least_share: float) -> tuple[str, ...]:
     total = sum(n for _, n in rows)
     return tuple(name for name, n in rows[:most] if n >= least_share * total)
 
@@ -268,68 +291,82 @@ def _aggregate(measure: str, op: str) -> str:
     return f"round(sum({name}), 9) AS {name}" if op == "sum" else f"{op}({name}) AS {name}"
 
 
-def _fold_sql(facts: Facts, source: Source, where: str) -> str:
+def _fold_sql(facts: Facts, source: Source) -> str:
     aggregates = ", ".join(_aggregate(measure, op) for measure, op in facts.ops.items())
     return (
         f"SELECT customer_id, week, lag, {aggregates} FROM ({_facts_sql(facts, source)}) "
-        f"WHERE {where} GROUP BY customer_id, week, lag ORDER BY week, customer_id, lag"
+        "GROUP BY customer_id, week, lag"
     )
 
 
 def _fold_panel(
-    tables: Tables, name: str, facts: Facts, source: Source, store: Path | None, book: _Dictionaries
+    tables: Tables,
+    name: str,
+    facts: Facts,
+    source: Source,
+    store: Path | None,
+    book: _Dictionaries,
+    ids: Any,
 ) -> PanelRows:
-    """Fold one panel, reusing stored weeks whose facts did not change."""
-    con = tables.con
+    """Fold one panel; of an unchanged table the stored weeks are read instead."""
+    sql = _fold_sql(facts, source)
+
+    def made() -> Any:
+        with _passes(tables.con, facts):
+            return in_time(tables.con.sql(sql).to_arrow_table(), ids)
+
     if store is None:
-        with _passes(con, facts):
-            return _panel_rows(con, f"({_fold_sql(facts, source, 'TRUE')})", facts)
+        return panel_of(made(), ids, facts.folded)
     kept = KeptWeeks(store / "weeks" / name, source.calendar)
-    recipe = _hash(
-        _fold_sql(facts, source, ""),
-        *facts.passes.values(),
-        FOLD_VERSION,
-        *sorted(source.words.items()),
-    )
+    recipe = _hash(sql, *facts.passes.values(), FOLD_VERSION, *sorted(source.words.items()))
     content = tables.fingerprints.get(name, "")
-    for again in (False, True):
-        known = kept.open(recipe, book.lists)
-        if not content or kept.content != content or kept.is_damaged:
-            with _passes(con, facts):
-                hashes = _week_hashes(con, facts, source)
-                changed = [week for week, value in hashes.items() if known.get(week) != value]
-                kept.forget({*changed, *(set(known) - set(hashes))})
-                if changed:
-                    some_weeks = f"week IN ({', '.join(changed)})"
-                    where = "TRUE" if len(changed) == len(hashes) else some_weeks
-                    kept.write(con.sql(_fold_sql(facts, source, where)).to_arrow_table())
-                kept.close(recipe, content, hashes, book.of_table(name))
-        try:
-            if not kept.paths:
-                return _panel_rows(con, None, facts)
-            listed = ", ".join("'" + path.replace("'", "''") + "'" for path in kept.paths)
-            return _panel_rows(con, f"read_parquet([{listed}])", facts)
-        except duckdb.Error as problem:  # a week cannot be read: fold all of them again, once
-            if again:
-                raise StoreError(
-                    f"store: the folded weeks in {kept.folder} cannot be read, even when written "
-                    f"anew: {problem}. Check the disk, or delete the folder."
-                ) from problem
-            kept.forget(set(kept.weeks))
-    raise AssertionError
+    known = kept.open(recipe, book.lists)
+    if content and kept.content == content and not kept.is_damaged:
+        with contextlib.suppress(OSError, ValueError):  # what cannot be read is folded again
+            return panel_of(kept.read(), ids, facts.folded)
+        known = {}
+    table = made()
+    hashes = _week_hashes(tables.con, table)
+    changed = {week for week, value in hashes.items() if known.get(week) != value}
+    kept.forget({*changed, *(set(known) - set(hashes))})
+    kept.write({week: rows for week, rows in by_week(table).items() if str(week) in changed})
+    kept.close(recipe, content, hashes, book.of_table(name))
+    return panel_of(table, ids, facts.folded)
 
 
-def _week_hashes(con: Any, facts: Facts, source: Source) -> dict[str, str]:
-    """Hash each week's facts, whatever their order."""
-    measures = ", ".join(_quoted(facts.ops))
-    return {
-        str(week): f"{rows}-{mixed}-{added}"
-        for week, rows, mixed, added in con.sql(
-            "SELECT week, count(*), bit_xor(h), CAST(sum(h % 1000000007) AS BIGINT) FROM "
-            f"(SELECT week, hash(customer_id, lag, fact_order, {measures}) AS h "
-            f"FROM ({_facts_sql(facts, source)})) GROUP BY week"
-        ).fetchall()
-    }
+def _fold_log(
+    tables: Tables,
+    name: str,
+    calendar: Calendar,
+    book: _Dictionaries,
+    top: tuple[str, ...],
+    store: Path | None,
+    ids: Any,
+) -> PanelRows:
+    """Fold a long log from its files."""
+    log = tables.logs[name]
+    columns = frozenset(tables.columns[name])
+    source = Source(name, calendar, columns, tables.measures.get(name, ()), top_features=top)
+    recipe = _hash("log", FOLD_VERSION, calendar, sorted(columns), *source.measures, *top)
+    try:
+        return fold_log(log, list(ids), source, book.lists, recipe=recipe, store=store)
+    except (OSError, ValueError) as problem:
+        raise StoreError(
+            f"store: the folded weeks of {name} cannot be read or written: {problem}. Check the "
+            "disk, or delete the folder weeks in the store."
+        ) from problem
+
+
+def _week_hashes(con: Any, table: Any) -> dict[str, str]:
+    """Hash each week's folded rows, whatever their order."""
+    con.register("folded_rows", table)
+    found = con.sql(
+        "SELECT week, count(*), bit_xor(h), CAST(sum(h % 1000000007) AS BIGINT) FROM "
+        f"(SELECT week, hash({', '.join(_quoted(table.column_names))}) AS h FROM folded_rows) "
+        "GROUP BY week"
+    ).fetchall()
+    con.unregister("folded_rows")
+    return {str(week): f"{rows}-{mixed}-{added}" for week, rows, mixed, added in found}
 
 
 @contextlib.contextmanager
@@ -340,33 +377,6 @@ def _passes(con: Any, facts: Facts) -> Iterator[None]:
     yield
     for name in reversed(facts.passes):
         con.execute(f"DROP TABLE {name}")
-
-
-def _panel_rows(con: Any, relation: str | None, facts: Facts) -> PanelRows:
-    if relation is None:
-        none = np.zeros(0, dtype=np.int64)
-        empty = {m: none if op == "bits" else np.zeros(0) for m, op in facts.folded.items()}
-        return PanelRows(none, none, none, empty, facts.folded)
-    got = con.sql(
-        f"SELECT i.no AS customer, f.week, f.lag, {', '.join(_quoted(facts.folded, 'f.'))} "
-        f"FROM {relation} AS f JOIN ids AS i ON i.id = f.customer_id"
-    ).fetchnumpy()
-    customer, week, lag = (
-        np.asarray(got[key], dtype=np.int64) for key in ("customer", "week", "lag")
-    )
-    order = np.lexsort((lag, week, customer))
-    measures = {
-        measure: (
-            np.asarray(np.ma.filled(got[measure], 0), dtype=np.int64)[order]
-            if op == "bits"
-            else _floats(got[measure])[order]
-        )
-        for measure, op in facts.folded.items()
-    }
-    for measure, op in facts.ops.items():
-        if op == "sum":
-            measures[measure] = np.nan_to_num(measures[measure])
-    return PanelRows(customer[order], week[order], lag[order], measures, facts.folded)
 
 
 def _constants(tables: Tables, ids: Any) -> dict[str, Any]:

@@ -20,6 +20,7 @@ __all__ = ["History", "Missing", "Panel", "balance"]
 
 Array = NDArray[np.float64]
 _NEVER = -(10**6)
+FEW_DATES = 8  # for fewer, masks are united week by week
 
 
 class Missing(Exception):
@@ -55,9 +56,8 @@ class Panel:
         self._start = start_week
         newest = int(as_ofs.max(initial=0))
         # rows that no date can see are dropped at once; what stays is cut again date by date
-        rows = _kept(
-            rows, (rows.week <= newest) & (rows.week + rows.lag <= int(known_by.max(initial=0)))
-        )
+        seen = (rows.week <= newest) & (rows.week + rows.lag <= int(known_by.max(initial=0)))
+        rows = _kept(rows, seen)
         on_time = rows.lag == 0
         self._now, self._late = _kept(rows, on_time), rows.take(~on_time)
         self._first = min(int(self._now.week.min()) if len(self._now) else newest, newest)
@@ -107,7 +107,8 @@ class Panel:
             grid = self._grid(measure)
             memory = np.zeros((len(grid) + 1, self.customers))
             for week in range(len(grid)):
-                memory[week + 1] = memory[week] * keep + grid[week]
+                np.multiply(memory[week], keep, out=memory[week + 1])
+                memory[week + 1] += grid[week]
             self._cache[key] = memory
         out = np.empty((len(self.as_ofs), self.customers))
         for at, as_of in enumerate(self.as_ofs):
@@ -150,22 +151,19 @@ class Panel:
     def active_weeks(self, measure: str, weeks: int, before: int = 0) -> Array:
         """Count the weeks of a window in which a measure is above zero."""
         self._need(measure)
-        grid = self._grid(measure)
-        out = np.empty((len(self.as_ofs), self.customers))
-        for at, as_of in enumerate(self.as_ofs):
-            last, first = self._span(int(as_of), weeks, before)
-            seen = grid[first:last] > 0
-            late = self._late_rows(at, weeks, before)
-            if late.any():
-                seen = seen.copy()
-                base = int(as_of) - before - weeks + 1
-                offset = max(self._first - base, 0)
-                rows = self._late.take(late & (self._late.measures[measure] > 0))
-                full = np.zeros((weeks, self.customers), dtype=bool)
-                full[offset : offset + len(seen)] = seen
-                full[rows.week - base, rows.customer] = True
-                seen = full
-            out[at] = seen.sum(axis=0)
+        key = ("active", measure)
+        if key not in self._cache:
+            self._cache[key] = self._cumulated(self._now.measures[measure] > 0)
+        out = self._window(self._cache[key], weeks, before)
+        for at in range(len(self.as_ofs)):
+            late = self._late_rows(at, weeks, before) & (self._late.measures[measure] > 0)
+            if not late.any():
+                continue
+            rows = self._late.take(late)
+            who, week, _ = _merge_bits(rows.customer, rows.week, np.ones(len(rows), np.int64))
+            before_that = np.maximum(week - self._first, 0)
+            active = self._cache[key][before_that + 1, who] > self._cache[key][before_that, who]
+            np.add.at(out[at], who, ~(active & (week >= self._first)))
         return self._observed(out, weeks, before)
 
     def active_days(self, measure: str, weeks: int, before: int = 0) -> Array:
@@ -173,8 +171,7 @@ class Panel:
         self._need(measure)
         key = ("popcount", measure)
         if key not in self._cache:
-            grid = self._bits(measure)
-            self._cache[key] = _cumulated(np.bitwise_count(grid).astype(np.float64))
+            self._cache[key] = self._cumulated(np.bitwise_count(self._now.measures[measure]))
         out = self._window(self._cache[key], weeks, before)
         for at in range(len(self.as_ofs)):
             late = self._late_rows(at, weeks, before)
@@ -190,10 +187,8 @@ class Panel:
         """Count the different values met in a window, from bit masks."""
         out = np.zeros((len(self.as_ofs), self.customers))
         for word in self._words(measure):
-            grid = self._bits(word)
             for at, as_of in enumerate(self.as_ofs):
-                last, first = self._span(int(as_of), weeks, before)
-                met = np.bitwise_or.reduce(grid[first:last], axis=0)
+                met = self._met(word, *self._span(int(as_of), weeks, before))
                 late = self._late_rows(at, weeks, before)
                 if late.any():
                     np.bitwise_or.at(
@@ -250,9 +245,10 @@ class Panel:
     def _observed(self, out: Array, weeks: int | None, before: int) -> Array:
         if weeks is None or self._start is None:
             return out
-        begins = (self.as_ofs - before - weeks + 1)[:, None]
         first = self.rows.begins
-        return np.where((begins < first) & (self._start < first), np.nan, out)
+        for at in np.flatnonzero(self.as_ofs - before - weeks + 1 < first):
+            out[at, self._start[at] < first] = np.nan
+        return out
 
     def _span(self, as_of: int, weeks: int | None, before: int) -> tuple[int, int]:
         """Rows (end, start) of a window in the grid of weeks."""
@@ -265,24 +261,68 @@ class Panel:
         seen = (rows.week <= last) & (rows.week + rows.lag <= int(self.known_by[at]))
         return seen if weeks is None else seen & (rows.week > last - weeks)
 
+    @cached_property
+    def _place(self) -> NDArray[np.int64]:
+        """Place of each row known in its own week in a flat grid (weeks, customers)."""
+        week = (self._now.week - self._first).astype(np.int64)
+        return week * self.customers + self._now.customer
+
+    @cached_property
+    def _is_single(self) -> bool:
+        """Whether no customer has two such rows in one week; comments come one row each."""
+        customer, week = self._now.customer, self._now.week
+        return not np.any((customer[1:] == customer[:-1]) & (week[1:] == week[:-1]))
+
+    @cached_property
+    def _by_week(self) -> NDArray[np.int64]:
+        return np.argsort(self._now.week - self._first, kind="stable")
+
+    def _lay(self, values: Any, flat: Array) -> None:
+        """Lay values of rows into a flat grid of zeros, null as zero; rows of one place add up."""
+        if values.dtype.kind == "f":
+            values = np.nan_to_num(values)
+        if self._is_single:
+            flat[self._place] = values
+        else:
+            flat += np.bincount(self._place, values, minlength=len(flat))
+
     def _grid(self, measure: str) -> Array:
         """Weekly values of rows known in their own week, shape (weeks, customers)."""
         key = ("grid", measure)
         if key not in self._cache:
-            # added up, as comments come one row each
-            grid = np.bincount(
-                (self._now.week - self._first) * self.customers + self._now.customer,
-                np.nan_to_num(self._now.measures[measure]),
-                minlength=self._weeks * self.customers,
-            )
-            self._cache[key] = grid.reshape(self._weeks, self.customers)
+            grid = np.zeros((self._weeks, self.customers))
+            self._lay(self._now.measures[measure], grid.reshape(-1))
+            self._cache[key] = grid
         return self._cache[key]
+
+    def _cumulated(self, values: Any) -> Array:
+        """Add up all weeks before each week, shape (weeks + 1, customers)."""
+        out = np.zeros((self._weeks + 1, self.customers))
+        self._lay(values, out[1:].reshape(-1))
+        for week in range(1, self._weeks):
+            out[week + 1] += out[week]
+        return out
+
+    def _met(self, word: str, last: int, first: int) -> NDArray[np.int64]:
+        """Union of the masks of the weeks from `first` to `last` (exclusive), per customer."""
+        grid = self._bits(word)
+        if len(self.as_ofs) < FEW_DATES or last - first < 2:
+            return np.bitwise_or.reduce(grid[first:last], axis=0)
+        # two runs of a power of two weeks cover the window, whatever its length
+        size = (last - first).bit_length() - 1
+        for level in range(1, size + 1):
+            if ("union", word, level) not in self._cache:
+                shorter = self._cache["union", word, level - 1] if level > 1 else grid
+                half = 1 << (level - 1)
+                self._cache["union", word, level] = shorter[:-half] | shorter[half:]
+        runs = self._cache["union", word, size]
+        return runs[first] | runs[last - (1 << size)]
 
     def _bits(self, word: str) -> NDArray[np.int64]:
         key = ("bits", word)
         if key not in self._cache:
             grid = np.zeros((self._weeks, self.customers), dtype=np.int64)
-            grid[self._now.week - self._first, self._now.customer] = self._now.measures[word]
+            grid.reshape(-1)[self._place] = self._now.measures[word]
             self._cache[key] = grid
         return self._cache[key]
 
@@ -303,10 +343,8 @@ class Panel:
     def _sum(self, measure: str, weeks: int | None, before: int, power: int) -> Array:
         key = ("sum", measure, power)
         if key not in self._cache:
-            grid = self._grid(measure)
-            if power:
-                grid = grid * (np.arange(self._weeks) + self._first)[:, None]
-            self._cache[key] = _cumulated(grid)
+            values = self._now.measures[measure]
+            self._cache[key] = self._cumulated(values * (self._now.week * 1.0) if power else values)
         out = self._window(self._cache[key], weeks, before)
         if len(self._late):
             values = np.nan_to_num(self._late.measures[measure])
@@ -323,45 +361,47 @@ class Panel:
     def _latest(self, measure: str, before: int, *, positive: bool = False) -> tuple[Array, Array]:
         """Newest value and its week; the value is nan and the week `_NEVER` where there is none."""
         self._need(measure)
-        key = ("latest", measure, positive)
-        if key not in self._cache:
-            now = self._now
-            told = np.flatnonzero(self._given(now, measure, positive))
-            place = now.customer[told].astype(np.int64) * self._weeks + (
-                now.week[told] - self._first
-            )
-            given = self._given(self._late, measure, positive)
-            self._cache[key] = (told, place, _said(now, measure), given)
-        told, place, said, given = self._cache[key]
+        rows, (weeks, last_said) = self._now, self._given_by_week(measure, positive)
+        values = rows.measures[measure]
+        given = self._given(self._late, measure, positive)
         value = np.full((len(self.as_ofs), self.customers), np.nan)
         found = np.full((len(self.as_ofs), self.customers), float(_NEVER))
-        first = np.arange(self.customers, dtype=np.int64) * self._weeks
-        for at, as_of in enumerate(self.as_ofs):
-            weeks = min(int(as_of) - before - self._first, self._weeks - 1)
-            order = np.zeros(self.customers)
-            # rows are ordered by customer and week: the newest is the last one up to as_of
-            end = np.searchsorted(place, first + weeks, side="right")
-            who = np.flatnonzero(end > np.searchsorted(place, first)) if weeks >= 0 else ()
-            if len(who):
-                newest = told[end[who] - 1]
-                value[at, who] = self._now.measures[measure][newest]
-                found[at, who], order[who] = self._now.week[newest], said[newest]
+        newest = np.full(self.customers, -1)  # row of each customer's newest value so far
+        done = 0
+        for at in np.argsort(self.as_ofs, kind="stable"):
+            as_of = int(self.as_ofs[at])
+            end = int(np.searchsorted(weeks, as_of - before, side="right"))
+            span = last_said[done:end]
+            newest[rows.customer[span]] = span  # in the order of weeks: the last one stays
+            done = max(done, end)
+            who = np.flatnonzero(newest >= 0)
+            value[at, who], found[at, who] = values[newest[who]], rows.week[newest[who]]
             late = self._late_rows(at, None, before) & given
             if late.any():
-                rows = self._late.take(late)
-                last = _said(rows, measure)
-                ranks = np.lexsort((rows.lag, last, rows.week))  # newest last, so that it wins
+                tardy = self._late.take(late)
+                said, last = np.append(_said(rows, measure), 0.0), _said(tardy, measure)
+                ranks = np.lexsort((tardy.lag, last, tardy.week))  # newest last, so that it wins
                 best = np.full(self.customers, -1)
-                best[rows.customer[ranks]] = ranks
+                best[tardy.customer[ranks]] = ranks
                 who = np.flatnonzero(best >= 0)
                 mine = best[who]
-                newer = (rows.week[mine] > found[at, who]) | (
-                    (rows.week[mine] == found[at, who]) & (last[mine] >= order[who])
+                order = said[newest[who]]  # the last one stands for none
+                newer = (tardy.week[mine] > found[at, who]) | (
+                    (tardy.week[mine] == found[at, who]) & (last[mine] >= order)
                 )
                 who, mine = who[newer], mine[newer]
-                value[at, who] = rows.measures[measure][mine]
-                found[at, who] = rows.week[mine]
+                value[at, who] = tardy.measures[measure][mine]
+                found[at, who] = tardy.week[mine]
         return value, found
+
+    def _given_by_week(self, measure: str, positive: bool) -> tuple[Any, Any]:
+        """Weeks and positions of the rows that hold a value, in the order of weeks."""
+        key = ("given", measure, positive)
+        if key not in self._cache:
+            given = self._given(self._now, measure, positive)
+            order = self._by_week if given.all() else self._by_week[given[self._by_week]]
+            self._cache[key] = self._now.week[order], order
+        return self._cache[key]
 
     @staticmethod
     def _given(rows: PanelRows, measure: str, positive: bool) -> NDArray[np.bool_]:
@@ -539,12 +579,6 @@ def _said(rows: PanelRows, measure: str) -> Array:
     if said is None and rows.ops[measure] == "max":
         said = rows.measures[measure]
     return np.zeros(len(rows)) if said is None else np.nan_to_num(said)
-
-
-def _cumulated(grid: Array) -> Array:
-    out = np.zeros((grid.shape[0] + 1, grid.shape[1]))
-    np.cumsum(grid, axis=0, out=out[1:])
-    return out
 
 
 def _word_of(name: str, measure: str) -> bool:

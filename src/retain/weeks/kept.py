@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from retain.weeks.calendar import Calendar
+from retain.weeks.rows import PanelRows, in_order, narrowed
 
 __all__ = ["KeptWeeks", "read_json", "write_text"]
 
@@ -78,28 +81,95 @@ class KeptWeeks:
         self.book = {**self.book, "content": "", "weeks": left}
         self._save()
 
-    def write(self, table: Any) -> None:
-        """Write an Arrow table of folded rows, a file a week, each aside and then moved into place.
+    def write(self, weeks: dict[int, Any]) -> None:
+        """Write Arrow tables of folded rows, a file a week, each aside and then moved into place.
 
         Parameters
         ----------
-        table
-            With `week` and `customer_id`; all rows of each of its weeks.
+        weeks
+            Week to all its rows, as `by_week` gives them.
         """
         import pyarrow.parquet as pq
 
-        weeks = table["week"].to_numpy()
-        if np.any(np.diff(weeks) < 0):  # an engine that loses the order must not pass unnoticed
-            table = table.sort_by(
-                [("week", "ascending"), ("customer_id", "ascending"), ("lag", "ascending")]
-            )
-            weeks = table["week"].to_numpy()
-        edges = np.flatnonzero(np.diff(weeks, prepend=weeks[:1] - 1))
-        for first, end in zip(edges, [*edges[1:], len(weeks)], strict=True):
-            path = self._path(str(weeks[first]))
+        for week, rows in weeks.items():
+            path = self._path(str(week))
             aside = _aside(path)
-            pq.write_table(table.slice(first, end - first), aside, compression="zstd")
+            pq.write_table(rows, aside, compression="zstd")
             aside.replace(path)
+
+    def read(self) -> Any:
+        """Read all weeks into one Arrow table, oldest first; None when there are none.
+
+        Raises
+        ------
+        OSError, ValueError
+            When a file is lost or cannot be read.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        read = []
+        for week in sorted(self.weeks, key=int):
+            with pq.ParquetFile(self._path(week)) as file:
+                read.append(file.read(use_threads=False))
+        return pa.concat_tables(read) if read else None
+
+    def write_rows(self, rows: PanelRows, numbers: NDArray[np.int32]) -> dict[int, PanelRows]:
+        """Write all rows of a run of weeks, a file a week; return them by week.
+
+        Parameters
+        ----------
+        rows
+            Ordered by customer, week, lag.
+        numbers
+            Number in the files of each customer.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        rows = rows.take(np.argsort(rows.week, kind="stable"))
+        weeks, edges = np.unique(rows.week, return_index=True)
+        written = {}
+        for week, first, end in zip(weeks.tolist(), edges, [*edges[1:], len(rows)], strict=True):
+            one = rows.take(slice(first, end))
+            table = pa.table({"customer": numbers[one.customer], "lag": one.lag, **one.measures})
+            path = self._path(str(week))
+            aside = _aside(path)
+            pq.write_table(
+                table, aside, compression="lz4", use_dictionary=False, write_statistics=False
+            )
+            aside.replace(path)
+            written[week] = one
+        return written
+
+    def read_rows(self, weeks: Iterable[int], positions: NDArray[np.int32]) -> dict[int, PanelRows]:
+        """Read what `write_rows` wrote, by week.
+
+        Parameters
+        ----------
+        weeks
+            Which weeks; one of which nothing could be used is left out.
+        positions
+            Position of each number in the files, -1 for customers who are not there just now.
+        """
+        import pyarrow.parquet as pq
+
+        read = {}
+        for week in weeks:
+            if self._size(str(week)) is None:
+                continue
+            with pq.ParquetFile(self._path(str(week))) as file:
+                table = file.read(use_threads=False)
+            columns = {name: table[name].to_numpy() for name in table.column_names}
+            who = positions[columns.pop("customer")]
+            rows = PanelRows(
+                who, np.full(len(who), week, np.int32), columns.pop("lag"), columns, {}
+            )
+            if len(who) and (np.any(who < 0) or np.any(np.diff(who) < 0)):
+                rows = rows.take(np.flatnonzero(who >= 0))
+                rows = rows.take(np.lexsort((rows.lag, rows.customer)))
+            read[week] = rows
+        return read
 
     def close(
         self,
@@ -107,8 +177,17 @@ class KeptWeeks:
         content: str,
         hashes: dict[str, str],
         dictionaries: dict[str, list[str]],
+        files: dict[str, list[int]] | None = None,
     ) -> None:
-        """Clear away files of other weeks and write the book."""
+        """Clear away files of other weeks and write the book.
+
+        Parameters
+        ----------
+        recipe, content, hashes, dictionaries
+            How the weeks were folded, from what table, week to what it was made from, numberings.
+        files
+            Of a long log: file by content to the weeks that it touches.
+        """
         kept = {self._path(week) for week in hashes}
         for path in self.folder.glob("*.parquet"):
             if path not in kept:
@@ -119,6 +198,7 @@ class KeptWeeks:
             "weeks": hashes,
             "sizes": {week: self._size(week) for week in hashes},
             "dictionaries": {name: [len(v), _hash(v)] for name, v in dictionaries.items()},
+            "files": files or {},
         }
         self._save()
 
@@ -131,6 +211,81 @@ class KeptWeeks:
     def _size(self, week: str) -> int | None:
         path = self._path(week)
         return path.stat().st_size if path.exists() else None
+
+
+def in_time(table: Any, ids: Any) -> Any:
+    """Order an Arrow table of folded rows by week, customer, lag.
+
+    Parameters
+    ----------
+    table
+        With `customer_id`, `week` and `lag`.
+    ids
+        Customer ids, ascending; rows of others are left out.
+    """
+    import pyarrow as pa
+
+    who = _positions(table, ids)
+    if not len(table):
+        return table
+    week, lag = (table[name].to_numpy().astype(np.int64) for name in ("week", "lag"))
+    lags = int(lag.max()) + 1
+    key = ((week - week.min()) * (len(ids) + 1) + who) * lags + lag
+    order = np.argsort(key)
+    return table.take(pa.array(order[who[order] >= 0]))
+
+
+def by_week(table: Any) -> dict[int, Any]:
+    """Cut an Arrow table that is ordered by week into its weeks."""
+    weeks = table["week"].to_numpy()
+    if not len(weeks):
+        return {}
+    edges = np.flatnonzero(np.diff(weeks, prepend=weeks[:1] - 1))
+    return {
+        int(weeks[first]): table.slice(first, end - first)
+        for first, end in zip(edges, [*edges[1:], len(weeks)], strict=True)
+    }
+
+
+def panel_of(table: Any, ids: Any, ops: dict[str, str]) -> PanelRows:
+    """Turn an Arrow table that is ordered by week, customer, lag into the rows of a panel.
+
+    Parameters
+    ----------
+    table
+        With `customer_id`, `week`, `lag` and the measures; None holds no rows.
+    ids
+        Customer ids, ascending; rows of others are left out.
+    ops
+        Measure name to how it combines.
+    """
+    if table is None or not len(table):
+        return in_order([], len(ids), ops)
+    who = _positions(table, ids)
+    if np.any(who < 0):
+        table, who = table.filter(who >= 0), who[who >= 0]
+    measures = {}
+    for name, op in ops.items():
+        column = table[name]
+        if op in ("sum", "bits") and column.null_count:
+            column = column.fill_null(0)
+        measures[name] = narrowed(column.to_numpy())
+    week, lag = (table[name].to_numpy().astype(np.int32) for name in ("week", "lag"))
+    rows = PanelRows(who.astype(np.int32), week, lag, measures, ops)
+    edges = np.flatnonzero(np.diff(week, prepend=week[:1] - 1))
+    ends = [*edges[1:], len(week)]
+    return in_order(
+        [rows.take(slice(*edge)) for edge in zip(edges, ends, strict=True)], len(ids), ops
+    )
+
+
+def _positions(table: Any, ids: Any) -> NDArray[np.int64]:
+    """Position of each row's customer, -1 for others."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found = pc.index_in(table["customer_id"], value_set=pa.array(list(ids), pa.string()))
+    return found.fill_null(-1).to_numpy().astype(np.int64)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from retain.weeks.calendar import Calendar
 
-__all__ = ["FoldedWeeks", "PanelRows"]
+__all__ = ["FoldedWeeks", "PanelRows", "in_order", "narrowed"]
 
 Ints = NDArray[np.int64]
 
@@ -63,6 +63,67 @@ class PanelRows:
         )
 
 
+def narrowed(values: NDArray[Any]) -> NDArray[Any]:
+    """Give whole numbers the smallest type that holds them; others are left as they are."""
+    if values.dtype.kind == "f":
+        if not len(values) or not np.abs(values).max() < 2**31:  # nan is not below either
+            return values
+        whole = values.astype(np.int32)
+        if not np.array_equal(whole, values):
+            return values
+        values = whole
+    low, high = int(values.min(initial=0)), int(values.max(initial=0))
+    for kind in (np.int8, np.int16, np.int32):
+        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+            return values.astype(kind)
+    return values
+
+
+def in_order(parts: list[PanelRows], customers: int, ops: dict[str, str]) -> PanelRows:
+    """Put runs of weeks together: rows ordered by customer, week, lag.
+
+    Parameters
+    ----------
+    parts
+        Runs of weeks that do not overlap, oldest first, each ordered by customer, week, lag. A
+        measure that a part lacks is zero there.
+    customers
+        How many customers there are.
+    ops
+        Measure name to how it combines.
+    """
+    counts = [np.bincount(one.customer, minlength=customers) for one in parts]
+    total = np.sum(counts, axis=0, dtype=np.int64) if counts else np.zeros(customers, np.int64)
+    begin = np.cumsum(total) - total
+    places = []
+    for one, count in zip(parts, counts, strict=True):
+        own = np.cumsum(count) - count  # place of each customer's first row within the part
+        places.append(np.arange(len(one)) + (begin - own)[one.customer])
+        begin = begin + count
+    rows = int(total.sum())
+
+    def laid(columns: list[NDArray[Any] | None], kind: Any) -> NDArray[Any]:
+        out = np.zeros(rows, dtype=kind)
+        for place, column in zip(places, columns, strict=True):
+            if column is not None:
+                out[place] = column
+        return out
+
+    measures = {}
+    for name, op in ops.items():
+        columns = [one.measures.get(name) for one in parts]
+        kinds = [one.dtype for one in columns if one is not None]
+        none = np.dtype(np.int64 if op == "bits" else np.float64)
+        measures[name] = laid(columns, np.result_type(*kinds) if kinds else none)
+    return PanelRows(
+        customer=laid([one.customer for one in parts], np.int32),
+        week=laid([one.week for one in parts], np.int32),
+        lag=laid([one.lag for one in parts], np.int32),
+        measures=measures,
+        ops=ops,
+    )
+
+
 @dataclass(frozen=True)
 class FoldedWeeks:
     """Everything a company knows, one row per customer per week (and lag).
@@ -107,6 +168,9 @@ class FoldedWeeks:
         panels, texts = {}, self.texts
         for name, rows in self.panels.items():
             keep = rows.week + rows.lag <= week
+            if keep.all():
+                panels[name] = rows
+                continue
             panels[name] = rows.take(keep)
             if name == "comments" and texts is not None:
                 texts = texts[keep]

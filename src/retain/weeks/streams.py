@@ -5,7 +5,7 @@ Plain SQL with explicit casts; what differs between engines is kept in the few f
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from retain.weeks.calendar import Calendar
 
@@ -97,6 +97,10 @@ class Source:
         """Say whether all these columns were brought."""
         return all(name in self.columns for name in names)
 
+    def with_words(self, words: dict[str, int]) -> Source:
+        """Return the same table with these mask words."""
+        return replace(self, words=words)
+
     def known(self, day: str) -> str:
         """Return SQL for the day on which a fact of `day` was known."""
         if not self.has("recorded_at"):
@@ -115,6 +119,8 @@ class Source:
         order: str,
         newest: str,
         most: str = "NULL",
+        *,
+        is_single: bool = False,
     ) -> dict[str, str]:
         """Return the pass that tells each row what was known of the rows before it.
 
@@ -134,6 +140,8 @@ class Source:
             Struct beginning with `order`: of the earlier rows its greatest is fetched.
         most
             Number of which the maximum over the earlier rows is fetched.
+        is_single
+            Whether no two rows of a `partition` share their `order`: cheaper to look back.
 
         Returns
         -------
@@ -144,7 +152,7 @@ class Source:
         keys = ", ".join(partition)
         frame = (
             f"OVER (PARTITION BY {keys} ORDER BY {order} "
-            "RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
+            f"{'ROWS' if is_single else 'RANGE'} BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
         )
         known = f"{self.calendar.week_sql('known_day')} AS known_week"
         if not self.has("recorded_at"):

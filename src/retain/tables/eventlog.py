@@ -1,0 +1,441 @@
+"""A long log of events in Parquet files: checked file by file, never copied, read as arrays.
+
+What a file holds is summed up once and kept, so that a later run reads only files that are new or
+were changed. A file in which anything looks wrong is judged row by row in SQL, like a small table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retain.tables.numbering import Numbering
+from retain.tables.summaries import NONE, SAMPLED, Summary, load, microseconds, save, sum_up
+
+__all__ = ["LONG_ROWS", "Batch", "EventLog", "Piece", "open_log"]
+
+LONG_ROWS = 2_000_000  # a shorter log is copied into the work database like any other table
+SUMMARY_VERSION = 1
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One row group of one file, and the days that its events span."""
+
+    part: int
+    group: int
+    first_row: int
+    rows: int
+    low_day: int
+    high_day: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Usable events as arrays, shape (events,) each.
+
+    Attributes
+    ----------
+    who
+        Position of the customer among the ids given to `EventLog.number_customers`.
+    at, known
+        Microseconds from 1970 to when it happened and was recorded; `known` is None without
+        recorded_at, and the smallest number where that is null.
+    numbers
+        Column of ours: values, null is nan.
+    feature
+        Position in `EventLog.features`, -1 for none; None when there is no such column.
+    user
+        The source's user ids as Arrow; None when there is no such column.
+    """
+
+    who: Ints
+    at: Ints
+    known: Ints | None
+    numbers: dict[str, NDArray[np.float64]]
+    feature: NDArray[np.int32] | None
+    user: Any
+
+
+class EventLog:
+    """The files of one long log.
+
+    Parameters
+    ----------
+    con
+        Connection of the work database: casts the few distinct ids and texts.
+    files
+        File, and the place of its first row in the source.
+    columns
+        Column of ours: the file's.
+    kinds
+        Column of ours: id, instant, number or text.
+    casts
+        Column of ours: SELECT list item that turns the source's column into ours.
+    listed
+        Every column of the source, written for SQL.
+    folder
+        Where the summaries are kept between runs; none keeps nothing.
+    """
+
+    def __init__(
+        self,
+        con: Any,
+        files: list[tuple[Path, int]],
+        columns: dict[str, str],
+        kinds: dict[str, str],
+        casts: dict[str, str],
+        listed: str,
+        folder: Path | None,
+    ) -> None:
+        self.con, self.files, self.columns, self.kinds = con, files, columns, kinds
+        self.casts, self.listed, self.folder = casts, listed, folder
+        self.people, self.texts = Numbering(), Numbering()
+        self._features: list[str | None] = []
+        self.first, self.last = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+        self.scratch: Path | None = None  # where a reader may put things down meanwhile
+        self.aside = np.zeros(0, dtype=np.int64)  # places of rows that are set aside, ascending
+        self.summaries = [self._summary(path) for path, _ in files]
+        self.present = [self._add(one) for one in self.summaries]
+        self.ids = self._cast("customer_id", self.people.values)
+        self._position = np.zeros(0, dtype=np.int64)
+        self._tidy()
+
+    # -- what the log holds ------------------------------------------------------------------
+
+    @property
+    def rows(self) -> int:
+        """Count the rows, usable or not."""
+        return sum(one.rows for one in self.summaries)
+
+    @property
+    def marks(self) -> list[str]:
+        """Fingerprint of each file's content and of which of its rows are set aside."""
+        marks = []
+        for one, (_, begin) in zip(self.summaries, self.files, strict=True):
+            low, high = np.searchsorted(self.aside, [begin, begin + one.rows])
+            dropped = (self.aside[low:high] - begin).tobytes()
+            marks.append(hashlib.sha256(one.mark.encode() + dropped).hexdigest()[:16])
+        return marks
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the rows used, of whole files: 16 hexadecimal digits."""
+        return hashlib.sha256("".join(sorted(self.marks)).encode()).hexdigest()[:16]
+
+    def there(self, column: str) -> int:
+        """Count the rows in which a column holds anything."""
+        return sum(one.there[column] for one in self.summaries)
+
+    def days(self, column: str, part: int | None = None) -> dict[int, int]:
+        """Count the rows of each day (days since 1970) of an instant, of one file or of all."""
+        total: dict[int, int] = {}
+        for one in self.summaries if part is None else [self.summaries[part]]:
+            for day, count in one.days[column].items():
+                total[day] = total.get(day, 0) + count
+        return total
+
+    def recording(self) -> tuple[int, int, float, int]:
+        """Tell how rows were recorded: how many, how many a day early, median lag, most on one day.
+
+        The lag is in days; (0, 0, 0.0, 0) when no row says when it was recorded.
+        """
+        lags: dict[int, int] = {}
+        for one in self.summaries:
+            for lag, count in one.lags.items():
+                lags[lag] = lags.get(lag, 0) + count
+        by_day = self.days("recorded_at")
+        if not lags:
+            return 0, 0, 0.0, 0
+        order = sorted(lags)
+        below = np.cumsum([lags[lag] for lag in order])
+        middle = [order[int(np.searchsorted(below, at, side="right"))] for at in _middle(below[-1])]
+        early = sum(one.early for one in self.summaries)
+        return sum(by_day.values()), early, sum(middle) / 2, max(by_day.values())
+
+    def feature_days(self) -> dict[str, dict[int, int]]:
+        """Count the events of each feature by the day on which they were known."""
+        total: dict[str, dict[int, int]] = {}
+        if len(self.aside):  # the summaries count all rows
+            on = "CAST(occurred_at AS DATE)"
+            if "recorded_at" in self.columns:
+                on = f"greatest({on}, coalesce(CAST(recorded_at AS DATE), {on}))"
+            counted = self.con.sql(
+                f"SELECT feature, date_diff('day', DATE '1970-01-01', {on}) AS day, count(*) "
+                "FROM usage WHERE feature IS NOT NULL GROUP BY feature, day"
+            ).fetchall()
+            for name, number, rows in counted:
+                total.setdefault(name, {})[number] = rows
+            return total
+        for one in self.summaries:
+            texts = self._cast("feature", _strings(one.features))
+            for text, counts in zip(texts, one.features.values(), strict=True):
+                if text is None:
+                    continue
+                mine = total.setdefault(text, {})
+                for day, count in counts.items():
+                    mine[day] = mine.get(day, 0) + count
+        return total
+
+    @property
+    def has_oddities(self) -> bool:
+        """Whether any file holds a value that cannot be used as it is."""
+        return any(one.is_odd for one in self.summaries)
+
+    def rows_of_part(self, part: int) -> tuple[int, int]:
+        """Places of a file's first and last row."""
+        _, begin = self.files[part]
+        return begin, begin + self.summaries[part].rows - 1
+
+    def odd_parts(self, known: set[str], until_day: int) -> list[int]:
+        """Name the files in which any row may have to be set aside.
+
+        Parameters
+        ----------
+        known
+            The customers.
+        until_day
+            First day (from 1970) that is not read any more.
+        """
+        unknown = np.array([one is None or one not in known for one in self.ids], dtype=bool)
+        return [
+            number
+            for number, one in enumerate(self.summaries)
+            if one.is_odd
+            or unknown[self.present[number]].any()
+            or any(max(days, default=0) >= until_day for days in one.days.values())
+        ]
+
+    def set_aside(self, places: Any) -> None:
+        """Leave out these rows, by their ascending places in the source, from now on."""
+        self.aside = np.asarray(places, dtype=np.int64)
+
+    def equal_rows(self) -> int:
+        """Estimate how many rows equal an earlier one, from the events of some customers."""
+        hashes = np.sort(np.concatenate([one.equal for one in self.summaries]))
+        return int((hashes[1:] == hashes[:-1]).sum()) * SAMPLED
+
+    def distinct_ids(self) -> Any:
+        """Arrow table of the source's customer ids as they came, each once."""
+        import pyarrow as pa
+
+        return pa.table({self.columns["customer_id"]: self.people.values})
+
+    def seen(self) -> Any:
+        """Arrow table of the first and last event of each customer: all rows, usable or not."""
+        import pyarrow as pa
+
+        named = [place for place, one in enumerate(self.ids) if one is not None]
+        return pa.table(
+            {
+                "customer_id": pa.array([self.ids[place] for place in named], pa.string()),
+                "first_at": pa.array(self.first[named], pa.timestamp("us")),
+                "last_at": pa.array(self.last[named], pa.timestamp("us")),
+            }
+        )
+
+    # -- reading -----------------------------------------------------------------------------
+
+    def number_customers(self, ids: list[str]) -> None:
+        """Fix the positions of the customers in all batches."""
+        place = {one: number for number, one in enumerate(ids)}
+        self._position = np.array(
+            [-1 if one is None else place.get(one, -1) for one in self.ids], dtype=np.int64
+        )
+
+    @property
+    def features(self) -> list[str | None]:
+        """Texts behind `Batch.feature`, as far as they were met."""
+        if len(self._features) < len(self.texts):
+            self._features = self._cast("feature", self.texts.values)
+        return self._features
+
+    def pieces(self, part: int) -> list[Piece]:
+        """List the row groups of a file, with the days of each from the file's own statistics."""
+        import pyarrow.parquet as pq
+
+        path, begin = self.files[part]
+        meta = pq.read_metadata(path)
+        days = self.summaries[part].days["occurred_at"]
+        low, high = min(days, default=0), max(days, default=0)
+        names = [meta.schema.column(number).path for number in range(meta.num_columns)]
+        place = names.index(self.columns["occurred_at"])
+        found = []
+        for group in range(meta.num_row_groups):
+            rows = meta.row_group(group).num_rows
+            stats = meta.row_group(group).column(place).statistics
+            span = (low, high)
+            if stats is not None and stats.has_min_max:
+                span = (_day(stats.min), _day(stats.max))
+            found.append(Piece(part, group, begin, rows, *span))
+            begin += rows
+        return found
+
+    def read(self, piece: Piece) -> Batch:
+        """Read the usable events of one row group."""
+        import pyarrow.parquet as pq
+
+        path, _ = self.files[piece.part]
+        with pq.ParquetFile(path, read_dictionary=self._texts_of()) as file:
+            table = file.read_row_group(piece.group, columns=list(self.columns.values()))
+        keep = None
+        low, high = np.searchsorted(self.aside, [piece.first_row, piece.first_row + piece.rows])
+        if high > low:
+            keep = np.ones(piece.rows, dtype=bool)
+            keep[self.aside[low:high] - piece.first_row] = False
+            table = table.filter(keep)
+        column = {ours: table[theirs] for ours, theirs in self.columns.items()}
+        return Batch(
+            who=self._position[self.people.of(column["customer_id"])],
+            at=microseconds(column["occurred_at"])[0],
+            known=microseconds(column["recorded_at"])[0] if "recorded_at" in column else None,
+            numbers={
+                name: _numbers(column[name])
+                for name, kind in self.kinds.items()
+                if kind == "number"
+            },
+            feature=self.texts.of(column["feature"]) if "feature" in column else None,
+            user=column.get("user_id"),
+        )
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _texts_of(self) -> list[str]:
+        return [self.columns["feature"]] if "feature" in self.columns else []
+
+    def _cast(self, ours: str, values: Any) -> list[str | None]:
+        """Turn distinct values of the source into ours, by the same SQL as any other table."""
+        if values is None or not len(values):
+            return []
+        import pyarrow as pa
+
+        self.con.register(
+            "distinct_values",
+            pa.table({self.columns[ours]: values, "_n": np.arange(len(values))}),
+        )
+        found = self.con.sql(f"SELECT {self.casts[ours]} FROM distinct_values ORDER BY _n")
+        texts = [row[0] for row in found.fetchall()]
+        self.con.unregister("distinct_values")
+        return texts
+
+    def _add(self, one: Summary) -> NDArray[np.int32]:
+        """Add one file's customers to those of the log; return their numbers."""
+        if one.raw is None or not len(one.raw):
+            return np.zeros(0, dtype=np.int32)
+        codes = self.people.of(one.raw)
+        more = len(self.people) - len(self.first)
+        if more > 0:
+            self.first = np.append(self.first, np.full(more, -NONE - 1))
+            self.last = np.append(self.last, np.full(more, NONE))
+        self.first[codes] = np.minimum(self.first[codes], one.first)
+        self.last[codes] = np.maximum(self.last[codes], one.last)
+        return codes
+
+    def _summary(self, path: Path) -> Summary:
+        kept = self._kept_at(path)
+        if kept is not None and kept.exists():
+            try:
+                return load(kept)
+            except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+                kept.unlink()  # cut short: summed up again
+        one = sum_up(path, self.columns, self.kinds, self._hashed)
+        if kept is not None:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            save(one, kept)
+        return one
+
+    def _kept_at(self, path: Path) -> Path | None:
+        """Where a file's summary lies; another size, time or mapping is another place."""
+        if self.folder is None:
+            return None
+        there = path.stat()
+        told = [
+            *(str(path.resolve()), there.st_size, there.st_mtime_ns, SUMMARY_VERSION),
+            *sorted(self.columns.items()),
+            *sorted(self.casts.items()),
+        ]
+        key = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:24]
+        return self.folder / f"{key}.npz"
+
+    def _tidy(self) -> None:
+        if self.folder is not None and self.folder.exists():
+            current = {self._kept_at(path) for path, _ in self.files}
+            for old in set(self.folder.glob("*.npz")) - current:
+                old.unlink()
+
+    def _hashed(self, table: Any) -> NDArray[np.uint64]:
+        self.con.register("sampled_rows", table)
+        found = self.con.sql(f"SELECT hash({self.listed}) AS h FROM sampled_rows").fetchnumpy()["h"]
+        self.con.unregister("sampled_rows")
+        return np.asarray(found, dtype=np.uint64)
+
+
+def open_log(
+    con: Any,
+    files: list[tuple[Path, int]],
+    columns: dict[str, str],
+    kinds: dict[str, str],
+    casts: dict[str, str],
+    listed: str,
+    folder: Path | None,
+) -> EventLog | None:
+    """Open a log when it is long and of plain types; else it is read like any other table.
+
+    Parameters
+    ----------
+    con, files, columns, kinds, casts, listed, folder
+        As for `EventLog`.
+    """
+    import pyarrow.parquet as pq
+
+    if not files or sum(pq.read_metadata(path).num_rows for path, _ in files) < LONG_ROWS:
+        return None
+    types: dict[str, Any] = {}
+    for path, _ in files:
+        schema = pq.read_schema(path)
+        for ours, theirs in columns.items():
+            if theirs not in schema.names:
+                return None
+            kind = types.setdefault(ours, schema.field(theirs).type)
+            if kind != schema.field(theirs).type or not _is_plain(kinds[ours], kind):
+                return None
+    return EventLog(con, files, columns, kinds, casts, listed, folder)
+
+
+def _is_plain(kind: str, found: Any) -> bool:
+    import pyarrow.types as types
+
+    if kind == "instant":
+        return types.is_date32(found) or (types.is_timestamp(found) and found.tz is None)
+    if kind == "number":
+        return types.is_integer(found) or types.is_floating(found)
+    if kind == "id" and types.is_integer(found):
+        return not types.is_uint64(found)
+    return types.is_string(found) or types.is_large_string(found)
+
+
+def _strings(values: Any) -> Any:
+    import pyarrow as pa
+
+    return pa.array(list(values), pa.string())
+
+
+def _middle(count: int) -> tuple[int, int]:
+    return (count - 1) // 2, count // 2
+
+
+def _day(moment: Any) -> int:
+    return int(np.datetime64(moment, "D").astype(np.int64))
+
+
+def _numbers(column: Any) -> NDArray[np.float64]:
+    return column.to_numpy().astype(np.float64, copy=False)

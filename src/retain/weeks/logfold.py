@@ -1,0 +1,174 @@
+"""A long log folded and kept: which files are new, and which weeks they touch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retain.tables.eventlog import EventLog
+from retain.weeks.calendar import DAYS_PER_WEEK, Calendar
+from retain.weeks.facts import usage
+from retain.weeks.kept import KeptWeeks
+from retain.weeks.rows import PanelRows, in_order, narrowed
+from retain.weeks.streams import MASK_VALUES, WORD_BITS, Facts, Source
+from retain.weeks.sweep import Users, sweep
+
+__all__ = ["fold_log"]
+
+
+def fold_log(
+    log: EventLog,
+    ids: list[str],
+    source: Source,
+    numbers: dict[str, list[str]],
+    *,
+    recipe: str,
+    store: Path | None,
+) -> PanelRows:
+    """Fold the usage of a long log, reusing the weeks that no new or changed file touches.
+
+    Parameters
+    ----------
+    log
+        The files.
+    ids
+        Customer ids, ascending.
+    source
+        The usage table as the fold sees it; its mask words are found out here.
+    numbers
+        Numberings ``usage_feature`` and ``usage_customer``, append-only: what is new is appended.
+    recipe
+        Hash of how a week is folded.
+    store
+        Folder of the store; none keeps nothing.
+
+    Returns
+    -------
+    PanelRows
+        All folded rows.
+    """
+    log.number_customers(ids)
+    features = numbers.setdefault("usage_feature", [])
+    _extend(features, log.feature_days())
+    top = tuple(features.index(one) if one in features else -1 for one in source.top_features)
+    users = None
+    if source.has("user_id"):
+        users = Users(store / "weeks" / "users.parquet" if store else None, ids)
+    place: dict[str, NDArray[np.int32]] = {}
+
+    def place_of(codes: NDArray[np.int32], _: Any) -> NDArray[np.int32]:
+        texts = log.features
+        if len(place.get("features", ())) != len(texts) + 1:
+            known = {text: at for at, text in enumerate(features[:MASK_VALUES])}
+            numbers = [-1 if text is None else known.get(text, -1) for text in texts]
+            place["features"] = np.array([*numbers, -1], dtype=np.int32)
+        return place["features"][codes]
+
+    calendar = source.calendar
+
+    def runs_of(parts: list[int], weeks: set[int] | None) -> Iterator[PanelRows]:
+        for run in sweep(
+            log,
+            calendar,
+            parts=parts,
+            weeks=weeks,
+            customers=len(ids),
+            number_feature=place_of,
+            top=top,
+            users=users,
+        ):
+            yield _narrow(run)
+
+    if store is None:
+        parts = list(range(len(log.files)))
+        runs = list(runs_of(parts, None))
+    else:
+        kept = KeptWeeks(store / "weeks" / "usage", calendar)
+        there = kept.open(recipe, numbers)
+        files = _weeks_of_files(log, calendar)
+        expected = {week for weeks in files.values() for week in weeks}
+        before = {name: set(weeks) for name, weeks in kept.book.get("files", {}).items()}
+        other = {*files, *before} - (set(files) & set(before))
+        touched = set().union(*(files.get(name) or before[name] for name in other)) & expected
+        touched |= expected - set(map(int, there))
+        number, position = _numbered(numbers.setdefault("usage_customer", []), ids)
+        written: dict[int, PanelRows] = {}
+        if touched or set(map(int, there)) != expected:
+            kept.forget({str(week) for week in touched | set(map(int, there)) - expected})
+            parts = [at for at, weeks in enumerate(files.values()) if touched & weeks]
+            for run in runs_of(parts, touched):
+                written |= kept.write_rows(run, number)
+            made_of: dict[int, list[str]] = {}
+            for name, weeks in files.items():
+                for week in weeks:
+                    made_of.setdefault(week, []).append(name)
+            marks = {str(w): _hash(sorted(names)) for w, names in sorted(made_of.items())}
+            listed = {name: sorted(weeks) for name, weeks in files.items()}
+            if users is not None:
+                users.save()
+            kept.close(
+                recipe,
+                log.fingerprint,
+                marks,
+                {n: v for n, v in numbers.items() if n.startswith("usage_")},
+                listed,
+            )
+        read = kept.read_rows(sorted(expected - set(written)), position)
+        runs = [rows for _, rows in sorted((written | read).items())]
+    facts = _facts(source, features, 0 if users is None else users.most)
+    return in_order(runs, len(ids), facts.folded)
+
+
+def _facts(source: Source, features: list[str], most_users: int) -> Facts:
+    """Tell how the measures combine, once the dictionaries are known."""
+    words = {
+        "feature": -(-min(len(features), MASK_VALUES) // WORD_BITS) or 1,
+        "users": -(-most_users // WORD_BITS) or 1,
+    }
+    return usage(source.with_words(words))
+
+
+def _numbered(known: list[str], ids: list[str]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Append the customers not met before; give each one's number, each number's position."""
+    at = {one: number for number, one in enumerate(known)}
+    for one in ids:
+        if one not in at:
+            at[one] = len(known)
+            known.append(one)
+    number = np.array([at[one] for one in ids], dtype=np.int32)
+    position = np.full(len(known), -1, dtype=np.int32)
+    position[number] = np.arange(len(ids), dtype=np.int32)
+    return number, position
+
+
+def _extend(features: list[str], by_day: dict[str, dict[int, int]]) -> None:
+    """Append the features not met before, by the day on which each was first known."""
+    fresh = [(min(days, default=0), text) for text, days in by_day.items() if text not in features]
+    features.extend(text for _, text in sorted(fresh))
+
+
+def _narrow(run: PanelRows) -> PanelRows:
+    """Derive what the day masks say, and give every measure its smallest type."""
+    measures = {name: narrowed(values) for name, values in run.measures.items()}
+    return PanelRows(run.customer, run.week, run.lag, measures, run.ops)
+
+
+def _weeks_of_files(log: EventLog, calendar: Calendar) -> dict[str, set[int]]:
+    """Name each file by its content and list the weeks that it touches."""
+    met: Counter[str] = Counter()
+    found = {}
+    for part, mark in enumerate(log.marks):
+        met[mark] += 1
+        weeks = {(day - calendar.anchor) // DAYS_PER_WEEK for day in log.days("occurred_at", part)}
+        found[f"{mark}#{met[mark]}"] = weeks
+    return found
+
+
+def _hash(parts: Iterable[str]) -> str:
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16]
