@@ -373,6 +373,18 @@ def test_what_came_later_does_not_change_what_was_known_then(company, tmp_path):
         assert left == right, one.calculator.name
 
 
+def test_every_parameter_that_the_job_offers_is_taken_by_a_calculator(opened):
+    """Seen to fail for a rate that no calculator knew."""
+    calculating = Calculating(opened)
+    taken = {name for one in choose({}, {}) for name in one.takes}
+    own = calculating._own
+
+    assert set() == set(calculating._parameters) - taken
+    for one in choose({}, {}):
+        assert set() == set(own.get(one.calculator.name, {})) - one.takes, one.calculator.name
+    assert set(own) <= {one.name for one in METRICS}
+
+
 def _or_reason(calculating, one, month):
     try:
         return calculating(one, month)

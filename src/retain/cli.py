@@ -265,6 +265,7 @@ def _demo(given: Any) -> int:
     _say(f"  experiments    mlflow ui --backend-store-uri sqlite:///{store / 'mlflow.db'}")
     _say(f"  configuration  {made.config}")
     _say(f"\nNext:  retain score {made.config}      every week, from cron")
+    _say(f"       retain metrics {made.config}    the numbers that finance asks for")
     return DONE
 
 

@@ -112,7 +112,7 @@ def vendors(calculating: Calculating, period: Period) -> Account:
 
 def roi(calculating: Calculating, period: Period) -> Account:
     """Draw up what every customer brought and cost, reconciled with the cost table."""
-    future, as_of = _expected_value(calculating.company, period)
+    future, as_of = _expected_value(calculating, period)
     names = ("customers", "interactions", "costs", "referrals", "surveys")
     book = customer_ledger(
         calculating.table("payments"),
@@ -141,14 +141,18 @@ def roi(calculating: Calculating, period: Period) -> Account:
     return Account(summary, {"roi": customers, "roi-lines": book.lines(None)})
 
 
-def _expected_value(company: Company, period: Period) -> tuple[pd.DataFrame | None, str | None]:
-    """Give the CLV of the newest week scored by the end of the period, when there is one."""
-    weeks = [day for day in company.store.scored_weeks() if day < period.end]
-    scores = company.store.read_week(weeks[-1], "scores") if weeks else None
-    if scores is None or scores["clv"].isna().all():
+def _expected_value(
+    calculating: Calculating, period: Period
+) -> tuple[pd.DataFrame | None, str | None]:
+    """Give the CLV of the newest week scored in the period, when there is one."""
+    try:
+        scores = calculating.scores(period)
+    except TableError:
         return None, None
     known = scores.loc[scores["clv"].notna(), ["customer_id", "clv"]]
-    return known.reset_index(drop=True), str(weeks[-1])
+    if known.empty:
+        return None, None
+    return known.reset_index(drop=True), str(scores["as_of"].iloc[0])
 
 
 def pain(calculating: Calculating, period: Period) -> Account:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import date, time
 from typing import Any, get_args
 
+import pandas as pd
+
 from retain.config.section import Weekday
 from retain.errors import ConfigError, RetainError, TableError
 from retain.jobs.opening import Company
@@ -21,6 +23,12 @@ from retain.tables import SPECS
 __all__ = ["Asked", "Calculating", "choose", "known"]
 
 CATALOGUE: tuple[Any, ...] = METRICS
+SPENT_ON = {  # which kinds of the costs table a calculator divides
+    "cac": "acquisition",
+    "ltv_to_cac": "acquisition",
+    "cac_payback": "acquisition",
+    "customer_retention_cost": "retention",
+}
 GIVEN = ("by", "variant", "customers")  # the job's own to give
 
 
@@ -125,14 +133,31 @@ class Calculating:
         as_of: date | None = None,
         made: Mapping[str, Callable[[Period], Any]] | None = None,
     ) -> None:
-        self.company = company
+        self.company, self._as_of = company, as_of
         self._sources = {
             name: Selected(company.tables.con, _select(company, name, as_of))
             for name in company.tables.names
         }
-        self._made = made or {}
+        self._made = {"scores": self.scores, **(made or {})}
         self._parameters = _parameters(company, as_of)
         self._own = _own_parameters(company)
+
+    def scores(self, period: Period) -> pd.DataFrame:
+        """Give the newest week that was scored within a period: customer_id and clv.
+
+        Raises
+        ------
+        TableError
+            When none was.
+        """
+        store, last = self.company.store, self._as_of or date.max
+        weeks = [
+            day for day in store.scored_weeks() if period.start <= day < period.end and day <= last
+        ]
+        frame = store.read_week(weeks[-1], "scores") if weeks else None
+        if frame is None:
+            raise TableError(f"no week of {period.label} was scored; run retain score")
+        return frame[["customer_id", "as_of", "clv"]]
 
     def parameters_of(self, function: Callable[..., Any]) -> dict[str, Any]:
         """Give the parameters that a function knows, by name."""
@@ -239,18 +264,15 @@ def _parameters(company: Company, as_of: date | None) -> dict[str, Any]:
         "timezone": company.config.timezone,
         "currency": company.config.currency,
         "gross_margin": company.config.clv.gross_margin,
-        "annual_discount_rate": company.config.clv.annual_discount_rate,
         "rate_per_minute": settings.costs.rate_per_minute,
         "rate_per_hour": settings.costs.rate_per_hour,
         "fee_share": settings.costs.fee_share,
         "service_in_cogs": settings.costs.service_in_cogs,
         "acquisition_years": settings.costs.acquisition_years,
-        "purposes": settings.costs.map,
+        "purposes": dict(settings.costs.map),
         "evidence": settings.evidence,
-        "trial_days": settings.trial_days,
         "value_feature": settings.value_feature,
         "core_features": settings.core_features,
-        "ces_high_means": company.tables.ces_high_means,
         "data_until": as_of or company.tables.data_until,
         "schedule": None if settings.hours is None else _schedule(settings.hours),
     }
@@ -273,6 +295,7 @@ def _own_parameters(company: Company) -> dict[str, dict[str, Any]]:
     scales = {
         kind: (int(low), int(high)) for kind, (low, high) in tables.scales.items() if kind != "nps"
     }
+    yearly = company.config.clv.annual_discount_rate
     ces = scales.get("ces", (1, 7))
     version = settings.ces_version or ("1.0" if ces[1] - ces[0] == 4 else "2.0")
     return {
@@ -281,5 +304,11 @@ def _own_parameters(company: Company) -> dict[str, dict[str, Any]]:
             "scale": ces,
             "scale_version": version,
             "direction": f"high is {tables.ces_high_means}",
+        },
+        "trial_conversion_rate": {"within_days": settings.trial_days},
+        "clv": {"monthly_discount": round((1 + yearly) ** (1 / 12) - 1, 6)},
+        **{
+            name: {"kinds": tuple(kind for kind, of in settings.costs.map.items() if of == purpose)}
+            for name, purpose in SPENT_ON.items()
         },
     }
