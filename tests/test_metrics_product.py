@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from retain.errors import TableError
-from retain.metrics import Period
+from retain.metrics import Period, Selected
 from retain.metrics.adoption import (
     account_breadth,
     feature_adoption,
@@ -27,7 +27,6 @@ from retain.metrics.product import (
     stickiness,
     time_in_product,
 )
-from retain.metrics.user_days import user_days
 from retain.metrics.waiting import time_to_adopt, time_to_value
 
 OCTOBER = Period.month("2026-10")
@@ -201,31 +200,17 @@ def test_a_segment_is_what_it_would_be_alone():
         assert (alone.value, alone.n, alone.rows_in) == (one.value, one.n, one.rows_in)
 
 
-def test_the_fold_answers_as_usage_does_and_refuses_what_it_does_not_know():
-    usage = drawn(1)
-    days = user_days(usage, OCTOBER)
+def test_several_metrics_of_a_connection_fold_usage_once_and_agree_with_frames():
+    con, usage = duckdb.connect(), drawn(1)
+    con.register("events", usage)
+    selected = Selected(con, "SELECT * FROM events")
     asked = [active_users, stickiness, active_days, login_frequency, session_length]
-    for calculator in [*asked, time_in_product]:
-        assert calculator(usage, OCTOBER) == calculator(days, OCTOBER)
-
-    with pytest.raises(TableError, match="timeout_minutes 30 instead of 60"):
-        session_length(days, OCTOBER, timeout_minutes=60)
-    with pytest.raises(TableError, match="instead of 2026-11 and the 30 days before it"):
-        active_users(days, Period.month("2026-11"))
-    with pytest.raises(TableError, match="2026-09\\.\\.2026-10 instead of 2026-09"):
-        active_users(days, Period.month("2026-09"))
+    for period in (OCTOBER, FOUR_WEEKS):
+        for calculator in [*asked, time_in_product]:
+            assert calculator(usage, period) == calculator(selected, period)
+    assert 2 == len([one for one in selected.found.values() if hasattr(one, "nbytes")])
     with pytest.raises(TableError, match="timeout_minutes should be at least 1; found 0"):
-        user_days(usage, OCTOBER, timeout_minutes=0)
-
-
-def test_a_fold_of_longer_days_still_knows_a_shorter_period():
-    usage = drawn(2)
-    days = user_days(usage, Period(date(2026, 9, 20), date(2026, 11, 1)))
-    shorter = Period(date(2026, 10, 1), date(2026, 10, 18))
-    for calculator in (active_users, stickiness, active_days, login_frequency, time_in_product):
-        for variant in calculator.variants:
-            expected = calculator(usage, shorter, variant=variant).value
-            assert expected == calculator(days, shorter, variant=variant).value
+        session_length(usage, OCTOBER, timeout_minutes=0)
 
 
 def test_only_what_counts_as_use_is_counted():

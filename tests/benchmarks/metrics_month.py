@@ -36,6 +36,7 @@ def opened(folder: Path) -> duckdb.DuckDBPyConnection:
     con = duckdb.connect()
     con.execute(f"SET threads = {THREADS}; SET memory_limit = '{MEMORY}'")
     con.execute(f"SET temp_directory = '{folder / 'spill'}'; SET enable_progress_bar = false")
+    con.execute("SET parquet_metadata_cache = true")
     return con
 
 
@@ -136,7 +137,6 @@ def compute(folder: Path, every_variant: bool) -> dict[str, Any]:
         Period,
         Selected,
         health_scores,
-        user_days,
     )
 
     began = cpu()  # not counted: what importing takes, any program of this kind pays it
@@ -162,30 +162,21 @@ def compute(folder: Path, every_variant: bool) -> dict[str, Any]:
         "value_feature": "export",
     }
     spent: dict[str, float] = {}
-    start = cpu()
-    folded = user_days(tables["usage"], period)
-    spent["user_days"] = cpu() - start
     done = 0
     for calculator in METRICS:
         takes = set(inspect.signature(calculator.compute).parameters)
         named = {name: value for name, value in {**tables, **given}.items() if name in takes}
         named = {name: value for name, value in named.items() if name not in calculator.needs}
-        sources = {**tables, "usage": folded} if folds(calculator) else tables
         for variant in calculator.variants if every_variant else calculator.variants[:1]:
             start = cpu()
             found = calculator(
-                *(sources[name] for name in calculator.needs), period, variant=variant, **named
+                *(tables[name] for name in calculator.needs), period, variant=variant, **named
             )
             spent[f"{calculator.name} {variant}"] = cpu() - start
             if found.value is None or len(found.segments) < 3:
                 print(f"note: {calculator.name} {variant}: {found.undefined_because}")
             done += 1
     return {"metrics": done, "cpu": cpu() - began, "spent": spent}
-
-
-def folds(calculator: Any) -> bool:
-    """Whether it takes user-days in place of usage."""
-    return "UserDays" in str(inspect.signature(calculator.compute).parameters.get("usage", ""))
 
 
 def cpu() -> float:
@@ -195,8 +186,9 @@ def cpu() -> float:
 
 
 def peak_mb() -> float:
-    """Most memory this process has held, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Most memory this process has held, in MB; ru_maxrss would be that of its parent."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return float(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def fresh(side: str, folder: Path, *more: str) -> dict[str, Any]:

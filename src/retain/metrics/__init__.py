@@ -60,7 +60,6 @@ from retain.metrics.serving import PURPOSES, SERVING, cost_to_serve
 from retain.metrics.spending import SPENDING, cac, cac_payback, customer_retention_cost, ltv_to_cac
 from retain.metrics.times import TIMES, first_response_time, resolution_time
 from retain.metrics.trials import TRIALS, trial_conversion_rate
-from retain.metrics.user_days import UserDays, user_days
 from retain.metrics.value import VALUE, arpa, clv, predicted_clv, retention_break_even
 from retain.metrics.vendors import RULES, Rules, SameMonth, same_month
 from retain.metrics.waiting import WAITING, time_to_adopt, time_to_value
@@ -111,7 +110,6 @@ __all__ = [
     "SameMonth",
     "Schedule",
     "Selected",
-    "UserDays",
     "account_breadth",
     "active_days",
     "active_users",
@@ -174,6 +172,5 @@ __all__ = [
     "time_to_value",
     "transferred",
     "trial_conversion_rate",
-    "user_days",
     "version_changes",
 ]

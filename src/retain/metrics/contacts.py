@@ -35,7 +35,7 @@ def contacts_sql(rows: Rows, period: Period) -> str:
         that counts, of several with one id the newest state.
     """
     asked = f"FROM interactions WHERE opened_at IS NULL OR {period.holds('opened_at')}"
-    ((is_repeated,),) = rows.fetch(
+    ((is_repeated,),) = rows.once(
         f"SELECT count(interaction_id) > count(DISTINCT interaction_id) {asked}"
     )
     # ranking every row by its state costs more than all the rest: only where ids do repeat

@@ -158,14 +158,16 @@ def measured(
     """
     spans = spans_sql(rows, period.end, by)
     own = [column for column in columns_of(by) if _is_own(rows, column)]
+    columns = ", ".join(["customer_id", "id", "excluded_because", *map(quoted, own)])
+    # what every metric of MRR is made of
+    rows.keep("mrr_spans", f"SELECT {columns} FROM ({spans})")
+    rows.keep("mrr_customers", customers_sql(spans, period, own))
     lines = f"""
         SELECT *, ({above}) AS is_numerator, CASE WHEN ({above}) OR ({below}) THEN 'below' END
             AS part
-        FROM ({customers_sql(spans, period, own)})"""
-    columns = ", ".join(["customer_id", "id", "excluded_because", *map(quoted, own)])
+        FROM mrr_customers"""
     of_rows = {
-        tuple(tally.by.items()): tally
-        for tally in rows.tally(f"SELECT {columns} FROM ({spans})", by)
+        tuple(tally.by.items()): tally for tally in rows.tally("SELECT * FROM mrr_spans", by)
     }
     made = []
     for tally in rows.tally(lines, by, **movements(), **aggregates):
@@ -227,7 +229,7 @@ def spans_sql(
     carried = "".join(f", {quoted(column)}" for column in own)
     months = f", {term} AS months" if term else ""
     # the window over a million ids is dear, and hardly ever needed
-    ((repeats,),) = rows.fetch(
+    ((repeats,),) = rows.once(
         "SELECT count(subscription_id) - count(DISTINCT subscription_id) FROM subscriptions"
     )
     repeat = (

@@ -1,7 +1,6 @@
 """How much the product is used: active users, stickiness, logins, active days, sessions.
 
-All of it is read from `user_days`; where several metrics are asked for, fold once and give
-calculators the fold in place of usage.
+All of it is read from lines per user and day, to which usage is folded once for all of them.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from retain.metrics.calculator import metric
 from retain.metrics.period import Period
 from retain.metrics.result import Metric
 from retain.metrics.rows import By, Rows, Source, Tally, counted
-from retain.metrics.user_days import LOGINS, MICROSECONDS, MONTH, UserDays, days_of, folded
+from retain.metrics.user_days import LOGINS, MICROSECONDS, MONTH, days_of, keep_user_days
 
 __all__ = [
     "PRODUCT",
@@ -42,7 +41,7 @@ FEWER = "fewer than 10 users: read the counts"
     theme="product",
 )
 def active_users(
-    usage: Source | UserDays,
+    usage: Source,
     period: Period,
     *,
     by: By = None,
@@ -57,7 +56,7 @@ def active_users(
     Parameters
     ----------
     usage
-        Events, or the `user_days` of the period.
+        Events.
     period
         A month and a week end with its last day; the average day is over its days.
     by, customers
@@ -87,7 +86,8 @@ def active_users(
     ...  ("mau", "wau", "dau")]
     [2, 1, Fraction(3, 31)]
     """
-    days = folded(usage, period, features=features)
+    rows = Rows(usage=usage, customers=customers)
+    keep_user_days(rows, period, features=features)
     window = {"mau": MONTH, "wau": WEEK, "dau": period.days}[variant]
     last = period.end - timedelta(1)
     wanted = Period(period.end - timedelta(window), period.end)
@@ -110,7 +110,7 @@ def active_users(
             undefined_because="no weekday in the period"
             if variant == "dau" and not dates
             else None,
-            parameters={**days.parameters, "weekdays_only": weekdays_only},
+            parameters={"features": features, "weekdays_only": weekdays_only},
             period=period,
             timezone=timezone,
             formula=(
@@ -121,7 +121,6 @@ def active_users(
             **tally.counts,
         )
 
-    rows = Rows(days=days.table, customers=customers)
     return rows.measure(make, judged, by, users=counted("is_numerator"))
 
 
@@ -134,7 +133,7 @@ def active_users(
     theme="product",
 )
 def stickiness(
-    usage: Source | UserDays,
+    usage: Source,
     period: Period,
     *,
     by: By = None,
@@ -149,7 +148,7 @@ def stickiness(
     Parameters
     ----------
     usage
-        Events, or the `user_days` of the period.
+        Events.
     period
         Which days are averaged, or where the month or week ends.
     by, customers
@@ -188,7 +187,8 @@ def stickiness(
     >>> stickiness(events, Period.month("2026-10"), variant="mean_dau_over_mau").display()
     '3.3'
     """
-    days = folded(usage, period, features=features)
+    rows = Rows(usage=usage, customers=customers)
+    keep_user_days(rows, period, features=features)
     window = WEEK if variant == "mean_dau_over_wau" else MONTH
     over = period
     if variant != "mean_of_days":
@@ -225,7 +225,7 @@ def stickiness(
             denominator=None if over is period else users,
             n=users,
             undefined_because="nobody used anything" if value is None else None,
-            parameters={**days.parameters, "weekdays_only": weekdays_only, "days": window},
+            parameters={"features": features, "weekdays_only": weekdays_only, "days": window},
             period=period,
             timezone=timezone,
             notes=(FEWER,) if 0 < users < FEW else (),
@@ -233,7 +233,6 @@ def stickiness(
             **tally.counts,
         )
 
-    rows = Rows(days=days.table, customers=customers)
     return rows.measure(
         make,
         f"SELECT *, {cover} AS gone_on FROM ({days_of(wanted, above)})",
@@ -253,7 +252,7 @@ def stickiness(
     theme="product",
 )
 def login_frequency(
-    usage: Source | UserDays,
+    usage: Source,
     period: Period,
     *,
     by: By = None,
@@ -267,7 +266,7 @@ def login_frequency(
     Parameters
     ----------
     usage
-        Events, or the `user_days` of the period.
+        Events.
     period
         Its weeks are its days over 7.
     by, customers
@@ -293,7 +292,8 @@ def login_frequency(
     ----------
     reference/metrics.md 2.19.
     """
-    days = folded(usage, period, logins=logins)
+    rows = Rows(usage=usage, customers=customers)
+    keep_user_days(rows, period, logins=logins)
 
     def make(tally: Tally) -> Metric:
         users, total = tally["users"], int(tally["logins"] or 0)
@@ -311,7 +311,7 @@ def login_frequency(
             denominator=users * weeks,
             n=users,
             undefined_because=reason,
-            parameters=days.parameters,
+            parameters={"logins": logins},
             period=period,
             timezone=timezone,
             notes=(FEWER,) if 0 < users < FEW else (),
@@ -319,7 +319,6 @@ def login_frequency(
             **tally.counts,
         )
 
-    rows = Rows(days=days.table, customers=customers)
     return rows.measure(
         make,
         days_of(period, "logins > 0"),
@@ -338,7 +337,7 @@ def login_frequency(
     theme="product",
 )
 def active_days(
-    usage: Source | UserDays,
+    usage: Source,
     period: Period,
     *,
     by: By = None,
@@ -351,7 +350,7 @@ def active_days(
     Parameters
     ----------
     usage
-        Events, or the `user_days` of the period.
+        Events.
     period
         The 28 days up to its last day count.
     by, customers
@@ -371,7 +370,8 @@ def active_days(
     ----------
     reference/metrics.md 2.19.
     """
-    days = folded(usage, period)
+    rows = Rows(usage=usage, customers=customers)
+    keep_user_days(rows, period)
     wanted = Period(period.end - timedelta(28), period.end)
 
     def make(tally: Tally) -> Metric:
@@ -386,7 +386,7 @@ def active_days(
             denominator=28 * users,
             n=users,
             undefined_because=None if users else "nobody was active",
-            parameters=days.parameters,
+            parameters={"of_days": 28},
             period=period,
             timezone=timezone,
             notes=(FEWER,) if 0 < users < FEW else (),
@@ -394,7 +394,6 @@ def active_days(
             **tally.counts,
         )
 
-    rows = Rows(days=days.table, customers=customers)
     users = counted(f"coalesce(next_day >= DATE '{period.end}', true)")
     return rows.measure(make, days_of(wanted, "true"), by, users=users)
 
@@ -408,7 +407,7 @@ def active_days(
     theme="product",
 )
 def session_length(
-    usage: Source | UserDays,
+    usage: Source,
     period: Period,
     *,
     by: By = None,
@@ -422,7 +421,7 @@ def session_length(
     Parameters
     ----------
     usage
-        Events, or the `user_days` of the period.
+        Events.
     period
         Sessions that begin in it count, with the minutes that end in it.
     by, customers
@@ -453,7 +452,8 @@ def session_length(
     ...  for one in (30, 60)]
     ['17.50', '80.00']
     """
-    days = folded(usage, period, timeout_minutes=timeout_minutes)
+    rows = Rows(usage=usage, customers=customers)
+    keep_user_days(rows, period, timeout_minutes=timeout_minutes)
 
     def make(tally: Tally) -> Metric:
         sessions = int(tally["sessions"] or 0)
@@ -468,14 +468,13 @@ def session_length(
             denominator=sessions,
             n=sessions,
             undefined_because=None if sessions else "no session began",
-            parameters=days.parameters,
+            parameters={"timeout_minutes": timeout_minutes},
             period=period,
             timezone=timezone,
             formula=f"{float(minutes):.1f} minutes / {sessions} sessions",
             **tally.counts,
         )
 
-    rows = Rows(days=days.table, customers=customers)
     judged = days_of(period, "sessions > 0")
     return rows.measure(make, judged, by, sessions="sum(sessions)", busy="sum(busy_us)")
 
@@ -489,7 +488,7 @@ def session_length(
     theme="product",
 )
 def time_in_product(
-    usage: Source | UserDays,
+    usage: Source,
     period: Period,
     *,
     by: By = None,
@@ -503,7 +502,7 @@ def time_in_product(
     Parameters
     ----------
     usage
-        Events, or the `user_days` of the period.
+        Events.
     period
         Minutes that end in it count.
     by, customers
@@ -524,7 +523,8 @@ def time_in_product(
     ----------
     reference/metrics.md 2.19.
     """
-    days = folded(usage, period, timeout_minutes=timeout_minutes)
+    rows = Rows(usage=usage, customers=customers)
+    keep_user_days(rows, period, timeout_minutes=timeout_minutes)
 
     def make(tally: Tally) -> Metric:
         users = tally["users"]
@@ -539,7 +539,7 @@ def time_in_product(
             denominator=users,
             n=users,
             undefined_because=None if users else "nobody was active",
-            parameters=days.parameters,
+            parameters={"timeout_minutes": timeout_minutes},
             period=period,
             timezone=timezone,
             notes=(FEWER,) if 0 < users < FEW else (),
@@ -547,7 +547,6 @@ def time_in_product(
             **tally.counts,
         )
 
-    rows = Rows(days=days.table, customers=customers)
     users = counted(f"coalesce(next_day >= DATE '{period.end}', true)")
     return rows.measure(make, days_of(period, "true"), by, busy="sum(busy_us)", users=users)
 

@@ -32,6 +32,7 @@ __all__ = [
 
 Source = Any  # pandas DataFrame, Arrow table, DuckDB relation or `Selected`; our column names
 By = str | Sequence[str] | None  # columns to cut by, each on its own
+MOST_KEPT = 1_000_000_000  # bytes of kept lines per table; the oldest give way
 NO_SEGMENT = "(none)"  # where the rows belong that have no segment
 
 TEXT, INSTANT, NUMBER, FLAG, MONEY = "VARCHAR", "TIMESTAMP", "DOUBLE", "BOOLEAN", "DECIMAL(18, 6)"
@@ -116,11 +117,23 @@ class Selected:
     con
         The connection.
     select
-        A SELECT, such as ``SELECT * FROM surveys``.
+        A SELECT, such as ``SELECT * FROM surveys``; what it is and finds should not change while
+        metrics are computed: some of it is asked once.
     """
 
     con: Any
     select: str
+
+    @functools.cached_property
+    def columns(self) -> dict[str, str]:
+        """Give each column's type."""
+        described = self.con.execute(f"DESCRIBE SELECT * FROM ({self.select})").fetchall()
+        return {name: kind for name, kind, *_ in described}
+
+    @functools.cached_property
+    def found(self) -> dict[str, Any]:
+        """Give what `Rows.once` and `Rows.keep` found here, by query, the oldest first."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -189,6 +202,7 @@ class Rows:
             if not isinstance(one, Selected)
         }
         # rows can be joined only where they live: in the connection of one that has its own
+        self._given = given
         engines = [one.con for one in given.values() if isinstance(one, Selected)]
         relations = [one for one in given.values() if isinstance(one, duckdb.DuckDBPyRelation)]
         self._anchor = relations[0] if relations and not engines else None
@@ -197,8 +211,9 @@ class Rows:
         self._views: dict[str, str] = {}
         for name, one in given.items():
             place = f"({one.select})" if isinstance(one, Selected) else _python_name(name)
-            described = self._fetch(f"DESCRIBE SELECT * FROM {place}")
-            self._own[name] = {column: kind for column, kind, *_ in described}
+            self._own[name] = (
+                one.columns if isinstance(one, Selected) else self._columns(f"FROM {place}")
+            )
             self._views[name] = _typed(name, place, self._own[name])
 
     def has(self, table: str, *columns: str) -> bool:
@@ -229,6 +244,42 @@ class Rows:
                 f"{some(self._own)}: a column does not hold what its name says: {first}. "
                 "Read the file with `retain check`, which sets such rows aside"
             ) from None
+
+    def once(self, select: str) -> list[tuple[Any, ...]]:
+        """Run a query as `fetch` does; over tables that are `Selected`, only the first time."""
+        found, query = self._found(select), self._with_views(select)
+        if query not in found:
+            found[query] = self.fetch(select)
+        lines: list[tuple[Any, ...]] = found[query]
+        return lines
+
+    def keep(self, name: str, select: str) -> None:
+        """Have the lines of a query as a further table, for what several metrics are made of.
+
+        Over tables that are `Selected` it runs for the first metric only.
+
+        Parameters
+        ----------
+        name
+            Under which later queries read it.
+        select
+            The query; sums of whole numbers cast to BIGINT. Far fewer lines than its tables have.
+        """
+        found, query = self._found(select), self._with_views(select)
+        lines = found.get(query)
+        if lines is None:
+            lines = found[query] = self.sql(select).to_arrow_table()
+            while sum(getattr(one, "nbytes", 0) for one in found.values()) > MOST_KEPT:
+                del found[next(iter(found))]
+        self._objects[_python_name(name)] = lines
+        self._own[name] = dict.fromkeys(lines.column_names, "")
+        self._views[name] = f"FROM {_python_name(name)}"
+
+    def _found(self, select: str) -> dict[str, Any]:
+        """Give what is known already; nothing unless every table of the query is `Selected`."""
+        sources = [self._given.get(name) for name in self._views if name in select]
+        homes = [one for one in sources if isinstance(one, Selected)]
+        return homes[0].found if homes and len(homes) == len(sources) else {}
 
     def tally(self, judged: str, by: By = None, /, **aggregates: str) -> list[Tally]:
         """Count judged rows in one pass: the whole first, then every segment.
@@ -294,10 +345,13 @@ class Rows:
         return whole.divided_into(segments)
 
     def _with_views(self, select: str) -> str:
+        # a view that is not read is bound all the same, and files are opened for it
         views = ", ".join(
-            f"{name} AS NOT MATERIALIZED ({view})" for name, view in self._views.items()
+            f"{name} AS NOT MATERIALIZED ({view})"
+            for name, view in self._views.items()
+            if name in select
         )
-        return f"WITH {views} SELECT * FROM ({select})"
+        return f"WITH {views} SELECT * FROM ({select})" if views else select
 
     def _fetch(self, select: str) -> list[tuple[Any, ...]]:
         return self._ask("execute", select).fetchall()
@@ -314,7 +368,7 @@ class Rows:
         columns = columns_of(by)
         if not columns:
             return judged
-        own = self._columns(judged)
+        own = self._columns(self._with_views(judged))
         cuts, joined = [], []
         for at, column in enumerate(columns):
             is_own = column in own
@@ -334,9 +388,8 @@ class Rows:
             return f"SELECT j.*, {', '.join(cuts)} FROM ({judged}) AS j"
         listed = ", ".join(f"{_label(name)} AS {quoted(name)}" for name in joined)
         customers = f"SELECT customer_id, {listed} FROM customers"
-        ((is_repeated,),) = self.fetch(
-            "SELECT count(customer_id) > count(DISTINCT customer_id) FROM customers"
-        )
+        counts = "count(customer_id) > count(DISTINCT customer_id)"
+        ((is_repeated,),) = self.once(f"SELECT {counts} FROM customers")
         if is_repeated:
             self._check_segments(joined)
             customers = f"SELECT DISTINCT * FROM ({customers})"
@@ -345,8 +398,8 @@ class Rows:
             f"LEFT JOIN ({customers}) AS c USING (customer_id)"
         )
 
-    def _columns(self, select: str) -> list[str]:
-        return [name for name, *_ in self._fetch(f"DESCRIBE {self._with_views(select)}")]
+    def _columns(self, select: str) -> dict[str, str]:
+        return {name: kind for name, kind, *_ in self._fetch(f"DESCRIBE {select}")}
 
     def _check_segments(self, columns: list[str]) -> None:
         """Refuse a customer who is in two segments: the segments would not add up."""
@@ -367,7 +420,7 @@ class Rows:
         """Make what reads the ids of one segment."""
 
         def read() -> Ids:
-            there = self._columns(rows)
+            there = self._columns(self._with_views(rows))
             part = "part" if "part" in there else "NULL"
             above = "is_numerator" if "is_numerator" in there else "false"
             where = " AND ".join(
