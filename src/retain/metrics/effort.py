@@ -251,10 +251,7 @@ def high_effort_share(
         )
     asked = contacts_sql(rows, period)
     if "repeats" in signs:
-        sequence = sequence_sql(
-            rows, period, same="issue", days_before=max(repeat_days, switch_days) + 1
-        )
-        asked = _joined(asked, sequence)
+        asked = _joined(rows, period, asked, "issue", max(repeat_days, switch_days))
     judged = f"""
         SELECT *, repeated_because AS excluded_because,
             {" OR ".join(f"coalesce({sign}, false)" for sign in signs.values())} AS is_numerator
@@ -292,10 +289,16 @@ def _within(days: int) -> str:
     return f"(opened_at <= before_at + INTERVAL {int(days)} DAY)"
 
 
-def _joined(contacts: str, sequence: str) -> str:
+def _joined(rows: Rows, period: Period, contacts: str, same: Same, days: int) -> str:
+    """Add to contacts when, and through which channel, the one before came."""
+    # one look back serves all: who came earlier than a question asks for is passed over there
+    look_back = max(days, REPEAT_DAYS, SWITCH_DAYS) + 1
+    sequence = sequence_sql(rows, period, same=same, days_before=look_back)
+    columns = "interaction_id, before_at, before_channel"
+    rows.keep(f"before_{same}", f"SELECT {columns} FROM ({sequence})")
     return f"""
         SELECT c.*, s.before_at, s.before_channel
-        FROM ({contacts}) AS c LEFT JOIN ({sequence}) AS s USING (interaction_id)"""
+        FROM ({contacts}) AS c LEFT JOIN before_{same} AS s USING (interaction_id)"""
 
 
 def _in_sequence(
@@ -317,11 +320,10 @@ def _in_sequence(
     """Make the share of contacts that stand in a relation to the one before."""
     rows = Rows(interactions=interactions, customers=customers)
     rows.require("interactions", *required)
-    sequence = sequence_sql(rows, period, same=same, days_before=days + 1)
     judged = f"""
         SELECT *, repeated_because AS excluded_because,
             coalesce({is_numerator}, false) AS is_numerator
-        FROM ({_joined(contacts_sql(rows, period), sequence)})"""
+        FROM ({_joined(rows, period, contacts_sql(rows, period), same, days)})"""
     return rows.measure(
         lambda tally: share(
             name,

@@ -160,8 +160,8 @@ def measured(
     own = [column for column in columns_of(by) if _is_own(rows, column)]
     columns = ", ".join(["customer_id", "id", "excluded_because", *map(quoted, own)])
     # what every metric of MRR is made of
-    rows.keep("mrr_spans", f"SELECT {columns} FROM ({spans})")
-    rows.keep("mrr_customers", customers_sql(spans, period, own))
+    rows.keep("mrr_spans", f"SELECT {columns} FROM ({spans})", by)
+    rows.keep("mrr_customers", customers_sql(spans, period, own), by)
     lines = f"""
         SELECT *, ({above}) AS is_numerator, CASE WHEN ({above}) OR ({below}) THEN 'below' END
             AS part

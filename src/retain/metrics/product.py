@@ -87,7 +87,7 @@ def active_users(
     [2, 1, Fraction(3, 31)]
     """
     rows = Rows(usage=usage, customers=customers)
-    keep_user_days(rows, period, features=features)
+    keep_user_days(rows, period, by, features=features)
     window = {"mau": MONTH, "wau": WEEK, "dau": period.days}[variant]
     last = period.end - timedelta(1)
     wanted = Period(period.end - timedelta(window), period.end)
@@ -188,7 +188,7 @@ def stickiness(
     '3.3'
     """
     rows = Rows(usage=usage, customers=customers)
-    keep_user_days(rows, period, features=features)
+    keep_user_days(rows, period, by, features=features)
     window = WEEK if variant == "mean_dau_over_wau" else MONTH
     over = period
     if variant != "mean_of_days":
@@ -293,7 +293,7 @@ def login_frequency(
     reference/metrics.md 2.19.
     """
     rows = Rows(usage=usage, customers=customers)
-    keep_user_days(rows, period, logins=logins)
+    keep_user_days(rows, period, by, logins=logins)
 
     def make(tally: Tally) -> Metric:
         users, total = tally["users"], int(tally["logins"] or 0)
@@ -371,7 +371,7 @@ def active_days(
     reference/metrics.md 2.19.
     """
     rows = Rows(usage=usage, customers=customers)
-    keep_user_days(rows, period)
+    keep_user_days(rows, period, by)
     wanted = Period(period.end - timedelta(28), period.end)
 
     def make(tally: Tally) -> Metric:
@@ -453,7 +453,7 @@ def session_length(
     ['17.50', '80.00']
     """
     rows = Rows(usage=usage, customers=customers)
-    keep_user_days(rows, period, timeout_minutes=timeout_minutes)
+    keep_user_days(rows, period, by, timeout_minutes=timeout_minutes)
 
     def make(tally: Tally) -> Metric:
         sessions = int(tally["sessions"] or 0)
@@ -524,7 +524,7 @@ def time_in_product(
     reference/metrics.md 2.19.
     """
     rows = Rows(usage=usage, customers=customers)
-    keep_user_days(rows, period, timeout_minutes=timeout_minutes)
+    keep_user_days(rows, period, by, timeout_minutes=timeout_minutes)
 
     def make(tally: Tally) -> Metric:
         users = tally["users"]

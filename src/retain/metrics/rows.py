@@ -253,7 +253,7 @@ class Rows:
         lines: list[tuple[Any, ...]] = found[query]
         return lines
 
-    def keep(self, name: str, select: str) -> None:
+    def keep(self, name: str, select: str, by: By = None) -> None:
         """Have the lines of a query as a further table, for what several metrics are made of.
 
         Over tables that are `Selected` it runs for the first metric only.
@@ -264,7 +264,12 @@ class Rows:
             Under which later queries read it.
         select
             The query; sums of whole numbers cast to BIGINT. Far fewer lines than its tables have.
+        by
+            Columns of `customers` to add, so that metrics cut by them need not join.
         """
+        if columns := [one for one in columns_of(by) if self.has("customers", one)]:
+            own = self._columns(self._with_views(select))
+            select = self._with_customers(select, [one for one in columns if one not in own])
         found, query = self._found(select), self._with_views(select)
         lines = found.get(query)
         if lines is None:
@@ -380,21 +385,26 @@ class Rows:
                     f"cannot cut by {column!r}: neither these rows nor `customers` have such a "
                     f"column{hint} Customers have: {some(self._own.get('customers', {}), 20)}"
                 )
-            label = _label(column, "j") if is_own else f"c.{quoted(column)}"
+            label = _label(column) if is_own else quoted(column)
             cuts.append(f"coalesce({label}, '{NO_SEGMENT}') AS by_{at}")
             if not is_own:
                 joined.append(column)
-        if not joined:
-            return f"SELECT j.*, {', '.join(cuts)} FROM ({judged}) AS j"
-        listed = ", ".join(f"{_label(name)} AS {quoted(name)}" for name in joined)
+        return f"SELECT *, {', '.join(cuts)} FROM ({self._with_customers(judged, joined)})"
+
+    def _with_customers(self, lines: str, columns: list[str]) -> str:
+        """Add columns of customers to lines, as labels; null where there is none."""
+        if not columns:
+            return lines
+        listed = ", ".join(f"{_label(name)} AS {quoted(name)}" for name in columns)
         customers = f"SELECT customer_id, {listed} FROM customers"
         counts = "count(customer_id) > count(DISTINCT customer_id)"
         ((is_repeated,),) = self.once(f"SELECT {counts} FROM customers")
         if is_repeated:
-            self._check_segments(joined)
+            self._check_segments(columns)
             customers = f"SELECT DISTINCT * FROM ({customers})"
+        named = ", ".join(f"c.{quoted(name)}" for name in columns)
         return (
-            f"SELECT j.*, {', '.join(cuts)} FROM ({judged}) AS j "
+            f"SELECT j.*, {named} FROM ({lines}) AS j "
             f"LEFT JOIN ({customers}) AS c USING (customer_id)"
         )
 
@@ -479,10 +489,9 @@ def word(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _label(column: str, of: str = "") -> str:
+def _label(column: str) -> str:
     """Write a segment as text: null when there is none."""
-    place = f"{of}.{quoted(column)}" if of else quoted(column)
-    return f"nullif(trim(CAST({place} AS VARCHAR)), '')"
+    return f"nullif(trim(CAST({quoted(column)} AS VARCHAR)), '')"
 
 
 @functools.cache

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from retain.errors import TableError
 from retain.metrics.period import Period
-from retain.metrics.rows import Rows, counted, word
+from retain.metrics.rows import By, Rows, counted, word
 
 __all__ = ["LOGINS", "MICROSECONDS", "MONTH", "days_of", "keep_user_days"]
 
@@ -15,12 +15,14 @@ LOGINS = ("login",)
 TIMEOUT_MINUTES = 30
 MICROSECONDS = 1_000_000
 DAY = 86_400 * MICROSECONDS
+LAST = 1_000_000  # a day after all others
 NO_USER = "no user"
 
 
 def keep_user_days(
     rows: Rows,
     period: Period,
+    by: By = None,
     *,
     features: tuple[str, ...] = (),
     logins: tuple[str, ...] = LOGINS,
@@ -38,6 +40,8 @@ def keep_user_days(
         With `usage` among them.
     period
         It and the 30 days before it are folded, so that its first day has a whole month behind it.
+    by
+        Columns of customers that metrics are cut by.
     features
         What counts as use, by name: things that users do of their own accord. None: every row.
     logins
@@ -72,21 +76,21 @@ def keep_user_days(
                 min(us) AS first_us, max(us) AS last_us, {counted(is_login)} AS logins
             FROM events GROUP BY ALL),
         pauses AS (
-            SELECT *, first_us - lag(last_us) OVER (
-                PARTITION BY customer_id, user_id ORDER BY slot) AS pause
-            FROM slots),
+            SELECT *, slot // {slots} AS day_no, first_us - lag(last_us) OVER next AS pause,
+                lead(slot) OVER next // {slots} AS next_no
+            FROM slots WINDOW next AS (PARTITION BY customer_id, user_id ORDER BY slot)),
         folded AS (
-            SELECT customer_id, user_id,
-                DATE '1970-01-01' + CAST(slot // {slots} AS INTEGER) AS day,
-                CAST(sum(logins) AS BIGINT) AS logins,
+            SELECT customer_id, user_id, day_no,
+                max(coalesce(next_no, {LAST})) AS next_no, CAST(sum(logins) AS BIGINT) AS logins,
                 {counted(f"pause IS NULL OR pause > {timeout}")} AS sessions,
                 CAST(sum(last_us - first_us + CASE WHEN pause <= {timeout} THEN pause ELSE 0 END)
                     AS BIGINT) AS busy_us
             FROM pauses GROUP BY ALL)
-        SELECT customer_id, user_id, day,
-            lead(day) OVER (PARTITION BY customer_id, user_id ORDER BY day) AS next_day,
+        SELECT customer_id, user_id, {_date("day_no")} AS day,
+            CASE WHEN next_no < {LAST} THEN {_date("next_no")} END AS next_day,
             logins, sessions, busy_us
         FROM folded""",
+        by,
     )
 
 
@@ -96,6 +100,10 @@ def days_of(period: Period, above: str) -> str:
         SELECT *, coalesce(user_id, customer_id) AS id, {above} AS is_numerator,
             CASE WHEN user_id IS NULL THEN '{NO_USER}' END AS excluded_because
         FROM days WHERE day >= DATE '{period.start}' AND day < DATE '{period.end}'"""
+
+
+def _date(day_no: str) -> str:
+    return f"(DATE '1970-01-01' + CAST({day_no} AS INTEGER))"
 
 
 def _words(texts: tuple[str, ...]) -> str:
