@@ -92,13 +92,13 @@ def feature_adoption(
     reference/metrics.md 2.17.
     """
     rows = Rows(usage=usage, customers=customers, entitled=entitled)
-    _keep_used(rows, period)
+    _keep_used(rows, period, core_features)
     judged = f"""
         SELECT c.customer_id, c.customer_id AS id, {_adopted(days, weeks)} AS is_numerator,
             CASE WHEN c.signed_up_at >= DATE '{period.end}' THEN 'signed up later'
                 {_left_out(rows, variant)} END AS excluded_because
-        FROM ({known()}) AS c LEFT JOIN ({_used(core_features)}) AS u USING (customer_id)
-        LEFT JOIN ({_active(variant)}) AS a USING (customer_id)
+        FROM ({known()}) AS c LEFT JOIN ({_used()}) AS u USING (customer_id)
+        LEFT JOIN ({_active(variant, period)}) AS a USING (customer_id)
         LEFT JOIN ({_entitled(rows)}) AS e USING (customer_id)"""
 
     def make(tally: Tally) -> Metric:
@@ -185,9 +185,9 @@ def account_breadth(
     """
     rows = Rows(usage=usage, customers=customers, entitled=entitled)
     rows.require("usage", "feature")
-    _keep_used(rows, period)
+    _keep_used(rows, period, core_features)
     core = f"feature IN ({_words(core_features)})" if core_features else "true"
-    listed = f"SELECT DISTINCT feature FROM used_features WHERE feature IS NOT NULL AND {core}"
+    listed = "SELECT DISTINCT feature FROM used_features WHERE feature IS NOT NULL"
     if core_features:
         listed = f"SELECT DISTINCT unnest([{_words(core_features)}]::VARCHAR[]) AS feature"
     owned = f"SELECT customer_id, signed_up_at, feature FROM ({known()}), ({listed})"
@@ -204,7 +204,7 @@ def account_breadth(
             CASE WHEN o.signed_up_at >= DATE '{period.end}' THEN 'signed up later' {idle}
                 END AS excluded_because
         FROM ({owned}) AS o LEFT JOIN used_features AS u USING (customer_id, feature)
-        LEFT JOIN ({_active(variant)}) AS a USING (customer_id)"""
+        LEFT JOIN ({_active(variant, period)}) AS a USING (customer_id)"""
 
     def make(tally: Tally) -> Metric:
         many, n = tally["many"], tally.used
@@ -392,11 +392,11 @@ def _of_adopters(
 ) -> Metric:
     """Measure what adopters do; who used it without adopting it is left out."""
     rows = Rows(usage=usage, customers=customers)
-    _keep_used(rows, period)
+    _keep_used(rows, period, core_features)
     judged = f"""
         SELECT customer_id, customer_id AS id, true AS is_numerator, uses, {_weeks_of()} AS weeks,
             CASE WHEN NOT {_adopted(days, weeks)} THEN 'used it too seldom' END AS excluded_because
-        FROM ({_used(core_features)}) AS u"""
+        FROM ({_used()}) AS u"""
 
     def make(tally: Tally) -> Metric:
         return Metric(
@@ -432,22 +432,27 @@ def of_features(features: Features) -> str:
     return f" AND feature IN ({_words(features)})" if features else ""
 
 
-def _keep_used(rows: Rows, period: Period) -> None:
+def _keep_used(rows: Rows, period: Period, features: Features) -> None:
     """Keep who used which feature how often and on which of the days, as bits of `mask`."""
-    window = Period(period.end - timedelta(WINDOW), period.end)
+    window = _window(period)
     bit = f"CAST(CAST(occurred_at AS DATE) - DATE '{window.start}' AS INTEGER)"
     rows.keep(
         "used_features",
         f"""SELECT customer_id, feature, count(*) AS uses,
             bit_or(CAST(1 AS INTEGER) << {bit}) AS mask
-        FROM usage WHERE {window.holds("occurred_at")} GROUP BY customer_id, feature""",
+        FROM usage WHERE {window.holds("occurred_at")}{of_features(features)}
+        GROUP BY customer_id, feature""",
     )
 
 
-def _used(features: Features) -> str:
-    """Write customer_id, uses and mask of some features together; none: of all."""
-    return f"""SELECT customer_id, CAST(sum(uses) AS BIGINT) AS uses, bit_or(mask) AS mask
-        FROM used_features WHERE true{of_features(features)} GROUP BY customer_id"""
+def _used() -> str:
+    """Write customer_id, uses and mask of the features together."""
+    return """SELECT customer_id, CAST(sum(uses) AS BIGINT) AS uses, bit_or(mask) AS mask
+        FROM used_features GROUP BY customer_id"""
+
+
+def _window(period: Period) -> Period:
+    return Period(period.end - timedelta(WINDOW), period.end)
 
 
 def _weeks_of() -> str:
@@ -464,10 +469,11 @@ def _adopted(days: int, weeks: int) -> str:
     return f"coalesce(bit_count(u.mask) >= {days} AND {_weeks_of()} >= {weeks}, false)"
 
 
-def _active(variant: str) -> str:
+def _active(variant: str, period: Period) -> str:
     if variant != "active":
         return "SELECT CAST(NULL AS VARCHAR) AS customer_id WHERE false"
-    return "SELECT DISTINCT customer_id FROM used_features"
+    inside = _window(period).holds("occurred_at")
+    return f"SELECT DISTINCT customer_id FROM usage WHERE {inside}"
 
 
 def _entitled(rows: Rows) -> str:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from retain.metrics.calculator import metric
 from retain.metrics.intervals import share_interval
+from retain.metrics.opinions import given_sql
 from retain.metrics.period import Period
 from retain.metrics.result import LOW_N, Metric
 from retain.metrics.rows import By, Rows, Source, Tally, counted, word
@@ -243,9 +244,8 @@ def promoters_sql(period: Period) -> str:
     """Write the latest NPS answer of each customer in a period: customer_id, score."""
     when = "coalesce(answered_at, sent_at)"
     return f"""
-        SELECT customer_id, score FROM surveys
-        WHERE kind = 'nps' AND score BETWEEN 0 AND 10 AND score = trunc(score)
-            AND {period.holds(when)}
+        SELECT customer_id, score FROM ({given_sql("kind = 'nps'", period)})
+        WHERE {when} IS NOT NULL AND score BETWEEN 0 AND 10 AND score = trunc(score)
         QUALIFY row_number() OVER (PARTITION BY customer_id ORDER BY {when} DESC, score) = 1"""
 
 

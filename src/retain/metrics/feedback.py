@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from typing import Literal
 
 from retain.metrics.calculator import metric
+from retain.metrics.opinions import given_sql
 from retain.metrics.period import Period
 from retain.metrics.result import Metric
 from retain.metrics.rows import By, Rows, Source, Tally, counted, word
@@ -90,9 +91,9 @@ def answer_rate(
                  WHEN {wait} > TIMESTAMP '{end + timedelta(1)}'
                  THEN 'younger than {int(wait_days)} days' END AS excluded_because,
             score IS NOT NULL AND (answered_at IS NULL OR answered_at <= {wait}) AS is_numerator
-        FROM surveys WHERE {_of_kind(kind)}
-            AND ({period.holds("sent_at")} OR (sent_at IS NULL AND
-                 (answered_at IS NULL OR {period.holds("answered_at")})))"""
+        FROM (SELECT * FROM surveys WHERE {_of_kind(kind)} AND {period.holds("sent_at")}
+            UNION ALL SELECT * FROM surveys WHERE {_of_kind(kind)} AND sent_at IS NULL
+                AND (answered_at IS NULL OR {period.holds("answered_at")}))"""
 
     def make(tally: Tally) -> Metric:
         return share(
@@ -164,7 +165,7 @@ def comment_rate(
         SELECT *, customer_id AS id, trim(coalesce(comment, '')) <> '' AS is_numerator,
             CASE WHEN {when} IS NULL THEN 'no date'
                  WHEN score IS NULL AND NOT is_numerator THEN 'no answer' END AS excluded_because
-        FROM surveys WHERE {_of_kind(kind)} AND ({when} IS NULL OR {period.holds(when)})"""
+        FROM ({given_sql(_of_kind(kind), period)})"""
 
     def make(tally: Tally) -> Metric:
         return share(

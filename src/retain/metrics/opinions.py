@@ -401,6 +401,19 @@ _SUMS = {
 }
 
 
+def given_sql(condition: str, period: Period) -> str:
+    """Write the surveys answered in a period, sent in it where nobody answered, or undated.
+
+    Apart, each can pass over the blocks of a table that hold other days.
+    """
+    when = (
+        period.holds("answered_at"),
+        f"answered_at IS NULL AND {period.holds('sent_at')}",
+        "answered_at IS NULL AND sent_at IS NULL",
+    )
+    return " UNION ALL ".join(f"SELECT * FROM surveys WHERE {condition} AND {one}" for one in when)
+
+
 def answers_sql(rows: Rows, kind: str, period: Period, scale: Scale, answers: Answers) -> str:
     """Write the answers of one kind in a period, each used or left out with its reason.
 
@@ -436,7 +449,7 @@ def answers_sql(rows: Rows, kind: str, period: Period, scale: Scale, answers: An
                        THEN 'another scale'
                        WHEN score <> trunc(score) OR score NOT BETWEEN {low} AND {high}
                        THEN 'off the scale' END AS refused_because
-        FROM surveys WHERE kind = '{kind}' AND ({WHEN} IS NULL OR {period.holds(WHEN)})"""
+        FROM ({given_sql(f"kind = '{kind}'", period)})"""
     if answers == "all":
         return f"SELECT *, refused_because AS excluded_because FROM ({judged})"
     return f"""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 from retain.errors import TableError
 from retain.metrics.period import Period
@@ -53,13 +53,16 @@ def keep_user_days(
     -----
     A session begins with an event after a longer pause and lasts until its last event: of a single
     event it lasts no time. It counts on the day it begins; its minutes count on the days on which
-    they end. No event is sorted: within slots as long as the timeout only first and last matter.
+    they end. Sessions are told for the days of the period only. No event is sorted: within slots as
+    long as the timeout only first and last matter.
     """
     if timeout_minutes < 1:
         raise TableError(f"timeout_minutes should be at least 1; found {timeout_minutes}")
     days = Period(period.start - timedelta(MONTH), period.end)
     timeout = 60 * MICROSECONDS * timeout_minutes
     slots = -(-DAY // timeout)  # of a day; the last one may be shorter
+    # before the period only days are asked for; the last event of one still ends a pause
+    first = (period.start - date(1970, 1, 1)).days
     user = "user_id" if rows.has("usage", "user_id") else "customer_id"
     counts = f" AND feature IN ({_words(features)})" if features else ""
     is_login = f"feature IN ({_words(logins)})" if logins else "false"
@@ -72,7 +75,8 @@ def keep_user_days(
             FROM usage WHERE {days.holds("occurred_at")}{counts}),
         slots AS (
             SELECT customer_id, user_id,
-                day_no * {slots} + (us - day_no * {DAY}) // {timeout} AS slot,
+                day_no * {slots} + CASE WHEN day_no < {first} THEN 0
+                    ELSE (us - day_no * {DAY}) // {timeout} END AS slot,
                 min(us) AS first_us, max(us) AS last_us, {counted(is_login)} AS logins
             FROM events GROUP BY ALL),
         pauses AS (

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from retain.errors import TableError
-from retain.metrics.adoption import Features, known, of_features
+from retain.metrics.adoption import Features, of_features
 from retain.metrics.calculator import metric
 from retain.metrics.period import Period
 from retain.metrics.result import Metric
@@ -78,7 +78,7 @@ def time_to_adopt(
     reference/metrics.md 2.17; `kaplan_meier`.
     """
     rows = Rows(usage=usage, customers=customers, entitled=entitled)
-    starts = "SELECT customer_id, signed_up_at AS start FROM (" + known() + ")"
+    starts = _clock("signed_up_at")
     if rows.has("entitled"):
         rows.require("entitled", "customer_id", "since")
         starts = """SELECT CAST(customer_id AS VARCHAR) AS customer_id,
@@ -169,8 +169,7 @@ def time_to_value(
     """
     rows = Rows(usage=usage, customers=customers)
     rows.require("customers", clock)
-    starts = f"""SELECT customer_id, min(CAST({quoted(clock)} AS TIMESTAMP)) AS start
-        FROM customers WHERE customer_id IS NOT NULL GROUP BY 1"""
+    starts = _clock(clock)
     return _waiting(
         "time_to_value",
         rows,
@@ -206,18 +205,23 @@ def _waiting(
         raise TableError(f"cohort_days should be at least 1; found {cohort_days}")
     cohort = Period(period.end - timedelta(cohort_days), period.end)
     last = period.end - timedelta(1)
-    # usage is read once, and what is left of it, a line per customer, twice
+    # one reading of usage serves waits for several features; what is left of it is read twice
+    since = "CAST(start AS DATE)"
+    rows.keep(
+        "first_uses",
+        f"""SELECT customer_id, feature, CAST(min(occurred_at) AS DATE) AS first_on FROM usage
+        WHERE {cohort.holds("occurred_at")} AND customer_id IN (
+            SELECT customer_id FROM ({starts}) WHERE {cohort.holds("start")})
+        GROUP BY customer_id, feature""",
+    )
     waits = rows.sql(f"""
         SELECT s.customer_id, s.customer_id AS id, first_on IS NOT NULL AS is_numerator,
-            coalesce(first_on, DATE '{last}') - CAST(start AS DATE) AS waited,
-            first_on IS NOT NULL AS is_over,
+            coalesce(first_on, DATE '{last}') - {since} AS waited, first_on IS NOT NULL AS is_over,
             CASE WHEN start IS NULL THEN 'no start'
-                WHEN first_on < CAST(start AS DATE) THEN 'before the clock starts'
-                END AS excluded_because
+                WHEN first_on < {since} THEN 'before the clock starts' END AS excluded_because
         FROM ({starts}) AS s LEFT JOIN (
-            SELECT customer_id, CAST(min(occurred_at) AS DATE) AS first_on FROM usage
-            WHERE {cohort.holds("occurred_at")}{of_features(features)} GROUP BY customer_id
-        ) AS u USING (customer_id)
+            SELECT customer_id, min(first_on) AS first_on FROM first_uses
+            WHERE true{of_features(features)} GROUP BY customer_id) AS u USING (customer_id)
         WHERE start IS NULL OR {cohort.holds("start")}""").to_arrow_table()
     lines = Rows(waits=waits, customers=customers)
     judged = "SELECT * FROM waits"
@@ -268,6 +272,12 @@ def _waiting(
         came=counted("is_over"),
         middle="median(CASE WHEN is_over THEN waited END)",
     )
+
+
+def _clock(column: str) -> str:
+    """Write the customers, each once, with the instant at which their clock starts."""
+    return f"""SELECT customer_id, min(CAST({quoted(column)} AS TIMESTAMP)) AS start
+        FROM customers WHERE customer_id IS NOT NULL GROUP BY customer_id"""
 
 
 WAITING = (time_to_adopt, time_to_value)
