@@ -45,6 +45,8 @@ DOORS = {
     "yaml": "config",
     "filelock": "jobs",
     "doubleml": "effort_value",
+    "sqlalchemy": "actions tracking",  # others hold a Store; mlflow's errors are of its kind
+    "psycopg": "actions",
     "argparse": "cli",
     "rich": "report cli",
     "retain.config": "jobs cli __init__",  # config stops at the door

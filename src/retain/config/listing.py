@@ -60,9 +60,9 @@ def redact(text: str, config: Config | None = None) -> str:
     >>> redact("postgresql://ann:pa55@db/crm?token=abc")
     'postgresql://ann:***@db/crm?token=***'
     """
-    if config is not None and config.tracking.uri_env:
-        secret = os.environ.get(config.tracking.uri_env)
-        if secret:
+    variables = () if config is None else (config.tracking.uri_env, config.review.database_env)
+    for variable in variables:
+        if variable and (secret := os.environ.get(variable)):
             text = text.replace(secret, "***")
     text = re.sub(r"(://[^/@\s:]*:)[^/@\s]+@", r"\1***@", text)
     return re.sub(

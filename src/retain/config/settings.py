@@ -243,10 +243,7 @@ class Tracking(Section):
 
     @model_validator(mode="after")
     def _one_address(self) -> Tracking:
-        if self.uri is not None and self.uri_env is not None:
-            raise ValueError("give `uri` or `uri_env`, and not both")
-        if self.uri is not None and re.search(r"://[^/@\s]*:[^/@\s]+@", self.uri):
-            raise ValueError("uri holds a password; put the address in a variable, name it uri_env")
+        _one_open_address("uri", self.uri, self.uri_env)
         return self
 
 
@@ -260,8 +257,21 @@ class Review(Section):
         default=0.1,
         ge=0,
         le=0.5,
-        description="Share of the queue left alone, to measure what acting does.",
+        description="Share of the queue left alone, to measure what acting does; 0: nobody.",
     )
+    database: str | None = Field(
+        default=None,
+        description="Address of the action store; null: an SQLite file in the company's store.",
+    )
+    database_env: str | None = Field(
+        default=None,
+        description="Environment variable holding the address, when it carries a password.",
+    )
+
+    @model_validator(mode="after")
+    def _one_address(self) -> Review:
+        _one_open_address("database", self.database, self.database_env)
+        return self
 
 
 class Backtest(Section):
@@ -422,14 +432,23 @@ class Config(Section):
         ConfigError
             When `tracking.uri_env` names a variable that is not set.
         """
-        name = self.tracking.uri_env
-        if name is None:
-            return self.tracking.uri
-        if not os.environ.get(name):
-            raise ConfigError(
-                f"tracking.uri_env names {name}, which is not set; export {name}=... first"
-            )
-        return os.environ[name]
+        return _from_environment("tracking.uri_env", self.tracking.uri_env) or self.tracking.uri
+
+    def database_url(self) -> str:
+        """Address of the action store, read from the environment when it is secret.
+
+        Returns
+        -------
+        str
+            Default: an SQLite file in the store.
+
+        Raises
+        ------
+        ConfigError
+            When `review.database_env` names a variable that is not set.
+        """
+        given = _from_environment("review.database_env", self.review.database_env)
+        return given or self.review.database or f"sqlite:///{self.store / 'actions.db'}"
 
     @classmethod
     def from_dict(
@@ -484,6 +503,27 @@ class Config(Section):
         """Hash the defining settings: 16 hexadecimal digits, equal on every machine."""
         text = json.dumps(self.defining_settings(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _one_open_address(name: str, address: str | None, variable: str | None) -> None:
+    """Refuse an address given twice, or one that shows a password."""
+    if address is not None and variable is not None:
+        raise ValueError(f"give `{name}` or `{name}_env`, and not both")
+    if address is not None and re.search(r"://[^/@\s]*:[^/@\s]+@", address):
+        raise ValueError(
+            f"{name} holds a password; put the address in a variable, name it {name}_env"
+        )
+
+
+def _from_environment(setting: str, variable: str | None) -> str | None:
+    """Read a secret from the variable that a setting names; None when it names none."""
+    if variable is None:
+        return None
+    if not os.environ.get(variable):
+        raise ConfigError(
+            f"{setting} names {variable}, which is not set; export {variable}=... first"
+        )
+    return os.environ[variable]
 
 
 def _hash_of(path: Path | None) -> str | None:
