@@ -182,6 +182,15 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     one = command(
+        "queue",
+        _queue,
+        "show this week's list: whom to contact, why, and who comes next",
+        "retain queue acme.yaml --owner Anna",
+    )
+    config(one)
+    one.add_argument("--owner", metavar="NAME", help="only this owner's customers")
+
+    one = command(
         "backtest",
         _backtest,
         "replay past weeks as if live: learn, score, see what happened",
@@ -357,6 +366,21 @@ def _score(given: Any) -> int:
         )
     _show_week(week)
     _say(f"\nwritten to {week.folder}")
+    return DONE
+
+
+def _queue(given: Any) -> int:
+    with _progress() as listener:
+        from retain.jobs import queue
+
+        found = queue(given.config, owner=given.owner, progress=listener)
+    from retain.report import queues
+
+    _print(queues.queue_table(found.listed, currency=found.currency))
+    _say("")
+    _print(queues.next_table(found.listed))
+    _say("")
+    _write(queues.queue_line(found.as_of, found.listed, found.capacity, found.ordered_by))
     return DONE
 
 

@@ -238,7 +238,9 @@ listings = Table(
     Column("place", Integer, nullable=False),
     Column("owner", text_type()),
     Column("worth", Double),  # what acting is expected to be worth, in currency; null: by risk
+    Column("why_code", text_type(), nullable=False),
     Column("why", text_type(), nullable=False),
+    Column("why_figures", JsonText),
     Column("item_id", ForeignKey("items.id", ondelete="SET NULL")),
     PrimaryKeyConstraint("as_of", "customer_id"),
 )

@@ -35,6 +35,7 @@ __all__ = ["StaleWrite", "Store", "Writing", "moment_text", "open_store"]
 SCHEMA = 1  # counts up with each change of the tables; MIGRATIONS say how to get there
 MIGRATIONS: dict[int, tuple[str, ...]] = {}  # version reached -> statements that lead there
 TABLE_MODULES = ("retain.actions.schema",)  # modules that declare tables
+OUR_LOCK = 7382951  # a number of ours among PostgreSQL's advisory locks
 PATIENCE_S = 30  # how long a writer waits for the others
 LONGEST_TEXT = 20_000  # characters of one value
 UNAUDITED = {"events", "schema_version", "weeks", "scores", "drivers", "listings", "outcomes"}
@@ -212,11 +213,10 @@ class Store:
             if erased:
                 write.log("forgot a customer", after=erased)
         if erased and self.database == "sqlite":
-            # erased pages would keep the old bytes until they are used again
+            # what was erased is overwritten with zeros (secure_delete); the log beside the file
+            # would still hold the old pages
             with self.engine.connect() as connection:
                 raw: Any = connection.connection.dbapi_connection
-                raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                raw.execute("VACUUM")
                 raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return erased
 
@@ -250,8 +250,7 @@ class Store:
             self.engine.connect().execution_options(retain_writes=True) as connection,
             connection.begin(),
         ):
-            if self.database == "postgresql":  # two processes may start at once
-                connection.execute(sa.text("SELECT pg_advisory_xact_lock(7382951)"))
+            Writing(connection, "schema", self.now()).alone()  # two processes may start at once
             there = set(sa.inspect(connection).get_table_names())
             found = None
             if schema_version.name in there:
@@ -290,6 +289,11 @@ class Writing:
         self.connection = connection
         self.actor = actor
         self.at = at
+
+    def alone(self) -> None:
+        """Wait until nobody else is in a transaction that asked for this, too."""
+        if self.connection.dialect.name == "postgresql":  # on SQLite there is one writer anyway
+            self.connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({OUR_LOCK})"))
 
     def rows(self, query: Any, **parameters: Any) -> list[dict[str, Any]]:
         """Read inside the transaction; see `Store.rows`."""

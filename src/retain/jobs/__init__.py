@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from retain.jobs.acting import Queued, open_actions, queue
     from retain.jobs.backtesting import Backtested, backtest
     from retain.jobs.checking import Checked, check
     from retain.jobs.demonstrating import Demonstrated, demo
@@ -28,6 +29,7 @@ __all__ = [
     "Measured",
     "Monitored",
     "Promoted",
+    "Queued",
     "Scored",
     "Trained",
     "backtest",
@@ -36,7 +38,9 @@ __all__ = [
     "effort_costs",
     "measure",
     "monitor",
+    "open_actions",
     "promote",
+    "queue",
     "report",
     "score",
     "train",
@@ -55,7 +59,10 @@ _HOMES = {
     "Monitored": "monitoring",
     "monitor": "monitoring",
     "Promoted": "promoting",
+    "open_actions": "acting",
     "promote": "promoting",
+    "Queued": "acting",
+    "queue": "acting",
     "report": "reporting",
     "Scored": "scoring",
     "score": "scoring",

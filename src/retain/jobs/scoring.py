@@ -16,6 +16,7 @@ from retain import explain, tracking
 from retain.config import Config
 from retain.errors import ModelMismatchError, SnapshotError
 from retain.features import Column, Feature, load_own_features
+from retain.jobs.acting import open_actions
 from retain.jobs.beside import (
     add_contract,
     add_people,
@@ -117,7 +118,11 @@ def score(
     without = (without,) if isinstance(without, str) else tuple(without)
     company = open_company(config, tables, without)
     with company.store.locked("score"):
-        return _score(company, as_of, model, features, without, steps)
+        week = _score(company, as_of, model, features, without, steps)
+        if "review" in company.config.model_fields_set:  # the team works with the list
+            with open_actions(company.config):
+                pass
+        return week
 
 
 def _score(

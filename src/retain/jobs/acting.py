@@ -1,0 +1,215 @@
+"""The action store of a company: opened, up to date with the scored weeks, its queue made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from retain import actions
+from retain.actions.importing import import_week
+from retain.actions.keeping import keep_queue
+from retain.actions.queue import Play, QueueRules
+from retain.config import Config, load_config
+from retain.errors import StoreError
+from retain.jobs.progress import Listener, silent
+from retain.jobs.store import Store
+
+__all__ = ["Queued", "bring_up_to_date", "open_actions", "queue", "queue_rules"]
+
+FILES = ("scores.parquet", "drivers.parquet", "manifest.json")
+
+
+@dataclass(frozen=True)
+class Queued:
+    """The week's list.
+
+    Parameters
+    ----------
+    as_of
+        The scored week.
+    listed
+        As `retain.actions.queue.make_queue` gives it, with name, segment, probability and MRR.
+    capacity
+        Customers that the team can contact in a week.
+    currency
+        Of the amounts.
+    ordered_by
+        ``value at risk`` or ``uplift``.
+    """
+
+    as_of: date
+    listed: pd.DataFrame
+    capacity: int
+    currency: str
+    ordered_by: str
+
+
+def queue_rules(config: Config) -> QueueRules:
+    """Turn the `review` section into the rules of the queue."""
+    review = config.review
+    return QueueRules(
+        capacity_per_week=review.capacity_per_week,
+        capacity_per_owner=review.capacity_per_owner,
+        enter_percentile=review.enter_percentile,
+        stay_percentile=review.stay_percentile,
+        overtake_factor=review.overtake_factor,
+        cool_down_weeks=review.cool_down_weeks,
+        holdout_share=review.holdout_share,
+        holdout_weeks=review.holdout_weeks or config.churn.horizon_weeks,
+        plays=tuple(
+            Play(one.play, one.signal, one.theme, one.owner, one.due_days) for one in review.plays
+        ),
+        currency=config.currency,
+    )
+
+
+def open_actions(
+    config: Config | str | Path, *, progress: Listener = silent, up_to_date: bool = True
+) -> actions.Store:
+    """Open a company's action store, with every scored week in it and the newest one's queue.
+
+    Parameters
+    ----------
+    config
+        Settings, or the path of their YAML file.
+    progress
+        Told what is being done.
+    up_to_date
+        Whether to import what has been scored since.
+
+    Raises
+    ------
+    StoreError
+        When the database cannot be reached.
+    """
+    settings = config if isinstance(config, Config) else load_config(config)
+    store = actions.open_store(settings.database_url())
+    try:
+        if up_to_date:
+            bring_up_to_date(settings, store, progress)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def bring_up_to_date(
+    config: Config, store: actions.Store, progress: Listener = silent
+) -> list[date]:
+    """Import weeks that were scored (again) since, oldest first; make the newest one's queue.
+
+    Returns
+    -------
+    list of date
+        The weeks imported.
+    """
+    files = Store(config.store)
+    known = {
+        row["as_of"]: row for row in store.rows("SELECT as_of, manifest_hash, queue FROM weeks")
+    }
+    weeks = files.scored_weeks()
+    imported = []
+    for at, day in enumerate(weeks):
+        progress(f"importing {day}", at / len(weeks))
+        fingerprint = _fingerprint(files.week(day))
+        if str(day) in known and known[str(day)]["manifest_hash"] == fingerprint:
+            continue
+        scores, drivers = (files.read_week(day, name) for name in ("scores", "drivers"))
+        if scores is None or drivers is None:
+            continue  # being written, or not a week of ours
+        import_week(
+            store,
+            day,
+            scores,
+            drivers,
+            files.read_manifest(day),
+            fingerprint=fingerprint,
+            names=_names(files, day),
+            keep_driver_weeks=config.review.keep_driver_weeks,
+        )
+        imported.append(day)
+    if not weeks:
+        return imported
+    newest = str(weeks[-1])
+    last = max([*known, newest])
+    if newest == last and (weeks[-1] in imported or known[newest]["queue"] is None):
+        keep_queue(store, newest, queue_rules(config))
+    return imported
+
+
+def queue(
+    config: Config | str | Path, *, owner: str | None = None, progress: Listener = silent
+) -> Queued:
+    """Give the newest week's list, after importing what has been scored since.
+
+    Parameters
+    ----------
+    config
+        Settings, or the path of their YAML file.
+    owner
+        Only this owner's customers.
+    progress
+        Told what is being done.
+
+    Raises
+    ------
+    StoreError
+        When nothing has been scored yet.
+    """
+    settings = config if isinstance(config, Config) else load_config(config)
+    with open_actions(settings, progress=progress) as store:
+        week = store.row(
+            "SELECT as_of, queue FROM weeks WHERE queue IS NOT NULL ORDER BY as_of DESC"
+        )
+        if week is None:
+            raise StoreError(
+                f"queue: {settings.store} holds no scored week. Score one first: retain score "
+                "CONFIG"
+            )
+        rows = store.rows(
+            "SELECT l.*, s.name, s.segment, s.churn_probability, s.churn_low, s.churn_high, "
+            "s.change, s.mrr, s.renews_at, s.value_at_risk, s.main_sentence, "
+            "i.reason, i.play, i.owner AS play_owner, i.due_on, i.entered_week, i.state "
+            "FROM listings l JOIN scores s ON s.as_of = l.as_of AND s.customer_id = l.customer_id "
+            "LEFT JOIN items i ON i.id = l.item_id WHERE l.as_of = :as_of ORDER BY l.place",
+            as_of=week["as_of"],
+        )
+    frame = pd.DataFrame(rows)
+    if owner is not None and len(frame):
+        frame = frame[(frame["owner"] == owner) | (frame["play_owner"] == owner)]
+    summary: dict[str, Any] = json.loads(week["queue"])
+    return Queued(
+        date.fromisoformat(week["as_of"]),
+        frame.reset_index(drop=True),
+        summary["capacity"],
+        settings.currency,
+        summary["ordered_by"],
+    )
+
+
+def _fingerprint(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for name in FILES:
+        path = folder / name
+        if path.exists():
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _names(files: Store, day: date) -> dict[str, str]:
+    """Give what customers are called, where the company brings `name` as an attribute."""
+    found = sorted(files.attributes.glob("as_of=*.parquet"))
+    if not found:
+        return {}
+    newest = [p for p in found if p.stem.removeprefix("as_of=") <= str(day)] or found[:1]
+    frame = pd.read_parquet(newest[-1])
+    if "name" not in frame:
+        return {}
+    frame = frame.dropna(subset=["name"])
+    return dict(zip(frame["customer_id"].astype(str), frame["name"].astype(str), strict=True))

@@ -1,0 +1,114 @@
+"""The weekly queue in a terminal: whom to contact and why, who comes next and why not yet."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pandas as pd
+from rich.console import RenderableType
+from rich.text import Text
+
+from retain.report.terminal import Fitted, cell, defined, table_for
+from retain.report.wording import NOTHING, chance, number, tenths
+
+__all__ = ["next_table", "queue_line", "queue_table"]
+
+
+def queue_table(listed: pd.DataFrame, *, currency: str) -> RenderableType:
+    """Show whom to contact this week, with reason, play, owner and due date.
+
+    Parameters
+    ----------
+    listed
+        As `retain.jobs.queue` gives it.
+    currency
+        Of the amounts.
+    """
+    rows = _rows(listed, "contact")
+
+    def build(wide: bool, plain: bool) -> RenderableType:
+        if not rows:
+            return Text("Nobody is on the list.", style="dim")
+        table = table_for(plain, f"{len(rows)} to contact", "Associations, not causes.")
+        table.add_column("#", justify="right", style="dim")
+        table.add_column("Customer", style="bold", overflow="fold", max_width=24)
+        table.add_column("Leaves", justify="right", no_wrap=True)
+        table.add_column(f"Worth {currency}", justify="right", no_wrap=True)
+        table.add_column("Owner", overflow="ellipsis", max_width=14, no_wrap=True)
+        table.add_column("Due", no_wrap=True)
+        if wide:
+            table.add_column("Do", ratio=1, min_width=16)
+        table.add_column("Associated with", ratio=2, min_width=24)
+        for place, row in enumerate(rows, 1):
+            called = row["name"] if isinstance(row["name"], str) else row["customer_id"]
+            cells: list[RenderableType] = [
+                cell(place, plain),
+                cell(called, plain),
+                cell(chance(tenths(defined(row["churn_probability"]) or 0.0)), plain),
+                cell(_amount(row["worth"]), plain),
+                cell(_text(row["play_owner"]), plain),
+                cell(_text(row["due_on"]), plain),
+            ]
+            if wide:
+                cells.append(cell(_text(row["play"]), plain))
+            table.add_row(*cells, cell(_text(row["reason"]), plain))
+        return table
+
+    return Fitted(build)
+
+
+def next_table(listed: pd.DataFrame, most: int = 5) -> RenderableType:
+    """Show who is not on the list and why: the next in line, and those left out otherwise.
+
+    Parameters
+    ----------
+    listed
+        As `retain.jobs.queue` gives it.
+    most
+        How many of each kind.
+    """
+    rows = [row for status in ("next", "cooling", "leave") for row in _rows(listed, status)[:most]]
+
+    def build(wide: bool, plain: bool) -> RenderableType:
+        if not rows:
+            return Text("Nobody else comes into question.", style="dim")
+        table = table_for(plain, "Not on the list")
+        table.add_column("Customer", style="bold", overflow="fold", max_width=24)
+        table.add_column("Why not", ratio=1)
+        for row in rows:
+            table.add_row(cell(row["customer_id"], plain), cell(row["why"], plain))
+        return table
+
+    return Fitted(build)
+
+
+def queue_line(as_of: date, listed: pd.DataFrame, capacity: int, ordered_by: str) -> str:
+    """Sum up the list in a line; those held out are counted, never named.
+
+    Examples
+    --------
+    >>> queue_line(date(2026, 11, 15), pd.DataFrame({"status": ["contact"]}), 40, "value at risk")
+    '2026-11-15: 1 of 40 places taken, by value at risk; 0 left alone at random'
+    """
+    counts = dict(listed["status"].value_counts()) if len(listed) else dict[str, int]()
+    return (
+        f"{as_of}: {counts.get('contact', 0)} of {capacity} places taken, by {ordered_by}; "
+        f"{counts.get('holdout', 0)} left alone at random"
+    )
+
+
+def _rows(listed: pd.DataFrame, status: str) -> list[dict[str, Any]]:
+    if not len(listed):
+        return []
+    found = listed[listed["status"] == status]
+    return [{str(k): v for k, v in row.items()} for row in found.to_dict("records")]
+
+
+def _amount(value: Any) -> str:
+    figure = defined(value)
+    return number(None if figure is None else round(figure))
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) and value else NOTHING
