@@ -57,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from retain.cli import team
+
     parser = argparse.ArgumentParser(
         prog="retain",
         description="What each customer is worth, who is about to leave, why, and what it would "
@@ -181,14 +183,7 @@ def _parser() -> argparse.ArgumentParser:
         help="score although this table is absent (may be repeated)",
     )
 
-    one = command(
-        "queue",
-        _queue,
-        "show this week's list: whom to contact, why, and who comes next",
-        "retain queue acme.yaml --owner Anna",
-    )
-    config(one)
-    one.add_argument("--owner", metavar="NAME", help="only this owner's customers")
+    team.add_commands(command)
 
     one = command(
         "backtest",
@@ -366,21 +361,6 @@ def _score(given: Any) -> int:
         )
     _show_week(week)
     _say(f"\nwritten to {week.folder}")
-    return DONE
-
-
-def _queue(given: Any) -> int:
-    with _progress() as listener:
-        from retain.jobs import queue
-
-        found = queue(given.config, owner=given.owner, progress=listener)
-    from retain.report import queues
-
-    _print(queues.queue_table(found.listed, currency=found.currency))
-    _say("")
-    _print(queues.next_table(found.listed))
-    _say("")
-    _write(queues.queue_line(found.as_of, found.listed, found.capacity, found.ordered_by))
     return DONE
 
 
