@@ -20,10 +20,15 @@ __all__ = [
     "customer_file",
     "customer_owner",
     "customers",
+    "driver",
+    "judgement",
     "listed_week",
+    "open_item",
     "queue",
     "queue_figures",
+    "scored",
     "scored_weeks",
+    "week_manifest",
 ]
 
 PER_PAGE = 50
@@ -305,3 +310,51 @@ def customer_file(store: Store, customer_id: str) -> dict[str, Any] | None:
         "outcomes": of(schema.outcomes, schema.outcomes.c.as_of.desc()),
         "events": of(schema.events, schema.events.c.id.desc()),
     }
+
+
+def week_manifest(store: Store, as_of: str) -> dict[str, Any]:
+    """Return what a scored week says about itself; empty when it is not known."""
+    from retain.actions.schema import weeks
+
+    row = store.row(weeks.select().where(weeks.c.as_of == as_of))
+    return {} if row is None else dict(row["manifest"])
+
+
+def driver(
+    store: Store, customer_id: str, as_of: str, target: str, signal: str
+) -> dict[str, Any] | None:
+    """Return one driver of a scored week with the model's version; None when there is none."""
+    return store.row(
+        "SELECT d.*, s.model_version FROM drivers d JOIN scores s ON s.as_of = d.as_of "
+        "AND s.customer_id = d.customer_id WHERE d.customer_id = :id AND d.as_of = :as_of "
+        "AND d.target = :target AND d.signal = :signal",
+        id=customer_id,
+        as_of=as_of,
+        target=target,
+        signal=signal,
+    )
+
+
+def scored(store: Store, customer_id: str, as_of: str) -> dict[str, Any] | None:
+    """Return a customer's scored row of one week; None when there is none."""
+    return store.row(
+        "SELECT * FROM scores WHERE customer_id = :id AND as_of = :as_of",
+        id=customer_id,
+        as_of=as_of,
+    )
+
+
+def judgement(store: Store, customer_id: str, as_of: str) -> dict[str, Any] | None:
+    """Return the opinions on a customer in one week; None when nobody gave any."""
+    return store.row(
+        "SELECT * FROM judgements WHERE customer_id = :id AND as_of = :as_of",
+        id=customer_id,
+        as_of=as_of,
+    )
+
+
+def open_item(store: Store, customer_id: str) -> dict[str, Any] | None:
+    """Return the customer's open item in the queue; None when there is none."""
+    return store.row(
+        "SELECT * FROM items WHERE customer_id = :id AND state = 'open'", id=customer_id
+    )
