@@ -48,6 +48,9 @@ DOORS = {
     "sqlalchemy": "actions tracking",  # others hold a Store; mlflow's errors are of its kind
     "psycopg": "actions",
     "argparse": "cli",
+    "fastapi": "review",
+    "starlette": "review",
+    "uvicorn": "review",
     "rich": "report cli",
     "retain.config": "jobs cli __init__",  # config stops at the door
 }

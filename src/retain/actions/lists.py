@@ -45,10 +45,10 @@ SORTS = {
 }
 """What a list of customers can be sorted by."""
 
-_CUSTOMER = """s.customer_id, s.name, s.owner, s.segment, s.plan, s.eligible, s.not_eligible_because,
-    s.churn_probability, s.churn_low, s.churn_high, s.percentile, s.risk_band, s.change, s.clv, s.mrr,
-    s.renews_at, s.value_at_risk, s.health_score, s.coverage, s.freshness_days, s.main_theme,
-    s.main_signal, s.main_sentence"""
+_CUSTOMER = """s.customer_id, s.name, s.owner, s.segment, s.plan, s.eligible,
+    s.not_eligible_because, s.churn_probability, s.churn_low, s.churn_high, s.percentile,
+    s.risk_band, s.change, s.clv, s.mrr, s.renews_at, s.value_at_risk, s.health_score, s.coverage,
+    s.freshness_days, s.main_theme, s.main_signal, s.main_sentence"""
 
 
 @dataclass(frozen=True)

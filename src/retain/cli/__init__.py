@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from retain import __version__
+from retain.cli import review
 from retain.errors import ConfigError, RetainError
 
 __all__ = ["main"]
@@ -220,6 +221,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     config(one)
     as_of(one)
+
+    review.describe_review(
+        command(
+            "review",
+            review.run_review,
+            "open the customer-success lead's page over the scored weeks",
+            "retain review acme.yaml",
+        )
+    )
 
     one = command("report", _report, "write a scored week's page again", "retain report acme.yaml")
     config(one)

@@ -69,9 +69,7 @@ def create_app(desk: Desk) -> FastAPI:
         form = form_of(request)
         name, on = form.get("name", "")[:200], local_path(form.get("next", "/"))
         address = request.client.host if request.client else ""
-        result = await run_in_threadpool(
-            desk.door.sign_in, name, form.get("password", ""), address
-        )
+        result = await run_in_threadpool(desk.door.sign_in, name, form.get("password", ""), address)
         if not result.token:
             status = 429 if result.refused == "wait" else 401
             return _sign_in(request, on, refused=result.refused, name=name, status=status)

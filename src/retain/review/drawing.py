@@ -206,7 +206,7 @@ def draw_page(
 
     def link(**changes: Any) -> str:
         """Give this page's own address with other parameters."""
-        asked = dict(request.query_params) | {k: v for k, v in changes.items()}
+        asked = dict(request.query_params) | changes
         asked = {k: v for k, v in asked.items() if v not in ("", None)}
         asked.pop("said", None)
         return request.url.path + (f"?{urlencode(asked)}" if asked else "")
@@ -223,7 +223,9 @@ def draw_page(
         "here": here,
         "hidden": hidden,
         "link": link,
-        "back": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+        "back": "/"
+        if request.method == "POST"
+        else request.url.path + (f"?{request.url.query}" if request.url.query else ""),
         "theme": _theme(request),
         "languages": [words(name) for name in LANGUAGES],
         "stamp": _stamp(),

@@ -71,7 +71,9 @@ def as_file(table: tuple[Sequence[str], list[list[Cell]]], name: str, form: str)
         writer.writerow(columns)
         writer.writerows([["" if cell is None else cell for cell in row] for row in rows])
         # the mark at the start lets Excel know that it is UTF-8
-        return _download(("\ufeff" + written.getvalue()).encode(), "text/csv; charset=utf-8", f"{name}.csv")
+        return _download(
+            ("\ufeff" + written.getvalue()).encode(), "text/csv; charset=utf-8", f"{name}.csv"
+        )
     if form == "xlsx":
         return _download(
             _workbook(columns, rows),

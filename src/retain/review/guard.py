@@ -1,4 +1,4 @@
-"""What every request passes: host, size, session, form token, role; and the headers of every answer.
+"""What every request passes: host, size, session, form token, role; and every answer's headers.
 
 Refusals are decided here once, so that a new page is safe without doing anything for it.
 """

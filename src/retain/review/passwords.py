@@ -54,9 +54,8 @@ def hash_password(password: str) -> str:
         )
     salt = secrets.token_bytes(16)
     made = _scrypt(password, salt, _LOG2_N, _R, _P)
-    return "$".join(
-        ["scrypt", str(_LOG2_N), str(_R), str(_P), *(base64.b64encode(b).decode() for b in (salt, made))]
-    )
+    coded = (base64.b64encode(part).decode() for part in (salt, made))
+    return "$".join(["scrypt", str(_LOG2_N), str(_R), str(_P), *coded])
 
 
 def password_fits(password: str, kept: str) -> bool:

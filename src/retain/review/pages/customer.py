@@ -128,6 +128,7 @@ def _page(
         outcome_words=_OUTCOMES,
         plays=desk.plays,
         until=lambda day: days_between(day, as_of),
+        back=customer_path(customer_id),
     )
 
 
@@ -167,7 +168,7 @@ def _worth(c: Customer, desk: Desk, t: Words) -> list[tuple[str, str, str, str]]
 
 def _shifted(drivers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Name the signals whose part moved most since last week, in points."""
-    found = []
+    found: list[dict[str, Any]] = []
     for one in drivers:
         if one["target"] == "churn" and one["contribution_before"] is not None:
             moved = tenths(one["contribution"]) - tenths(one["contribution_before"])
@@ -204,9 +205,7 @@ def _said(made: Spark, weeks: list[float | int | None], t: Words) -> Spark:
         ago = 51 - known[-1]
         when = t("chart.this_week") if ago == 0 else t.n("chart.ago", ago)
     says = t("chart.says", title=made.title, last=made.last, when=when, top=made.top)
-    return Spark(
-        made.kind, made.title, made.ground, made.shape, made.top, made.last, when, says
-    )
+    return Spark(made.kind, made.title, made.ground, made.shape, made.top, made.last, when, says)
 
 
 def _trend(weeks: list[dict[str, Any]], t: Words) -> list[Spark]:
@@ -249,7 +248,7 @@ def _timeline(
                 "at": row["at"][:10],
                 "kind": "treatment",
                 "what": row["action"],
-                "detail": " ".join(filter(None, (row["by"], row["comment"]))),
+                "detail": " ".join(filter(None, (row["done_by"], row["comment"]))),
                 "amount": None,
                 "ref": "",
             }
@@ -369,7 +368,7 @@ def treatment(request: Request, customer_id: str) -> Response:
                     "customer_id": customer_id,
                     "item_id": None if items is None else items["id"],
                     "at": desk.store.now(),
-                    "by": visitor.name,
+                    "done_by": visitor.name,
                     "action": action[:200],
                     "channel": form.get("channel", "").strip() or None,
                     "comment": form.get("comment", "").strip() or None,

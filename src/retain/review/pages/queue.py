@@ -1,4 +1,4 @@
-"""This week's queue: whom to reach, why, with which play, and who would have been next."""
+"""The queue of this week: whom to reach, why, with which play, and who would have been next."""
 
 from __future__ import annotations
 

@@ -1,0 +1,517 @@
+"""The review page without a browser: what it shows, who may do what, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import re
+import shutil
+from urllib.parse import quote
+
+import pytest
+from report_week import HOSTILE
+from review_company import (
+    AS_OF,
+    HASHED,
+    PASSWORD,
+    desk_for,
+    fill,
+    form_token,
+    signed_in,
+    visit,
+)
+
+from retain.errors import ConfigError
+from retain.review import place_door
+from retain.review.access import MOST_BY_NAME
+from retain.review.exporting import exported, harmless
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("review")
+    return folder, fill(f"sqlite:///{folder / 'actions.db'}", folder)
+
+
+@pytest.fixture
+def place(filled, tmp_path):
+    """A company's files, this test's own."""
+    folder, listed = filled
+    shutil.copytree(folder, tmp_path / "company")
+    return f"sqlite:///{tmp_path / 'company' / 'actions.db'}", tmp_path / "company", listed
+
+
+@pytest.fixture
+def desk(place):
+    made = desk_for(place[0], place[1])
+    yield made
+    made.store.close()
+
+
+@pytest.fixture
+def listed(place):
+    return place[2]
+
+
+def path_of(customer_id):
+    return f"/customers/{quote(customer_id, safe='')}"
+
+
+def a_driver(desk, customer_id):
+    return desk.store.row(
+        "SELECT * FROM drivers WHERE customer_id = :id AND target = 'churn' ORDER BY place",
+        id=customer_id,
+    )
+
+
+def verdict_of(desk, browser, customer_id, **more):
+    page = browser.get(path_of(customer_id))
+    driver = a_driver(desk, customer_id)
+    fields = {
+        "form_token": form_token(page),
+        "as_of": AS_OF,
+        "target": "churn",
+        "signal": driver["signal"],
+        "version": "0",
+        "verdict": "wrong",
+        "comment": "they moved to a new team",
+    }
+    return browser.post(path_of(customer_id) + "/verdict", data=fields | more)
+
+
+# ---- what is shown ------------------------------------------------------------------------------
+
+
+def test_the_queue_shows_who_is_to_be_reached_and_never_who_is_held_out(desk, listed):
+    page = signed_in(desk).get("/")
+
+    assert 200 == page.status_code
+    assert "7 customers to reach this week" in page.text
+    for place, one in enumerate(listed[:8], 1):
+        assert (place != 3) == (html.escape(path_of(one["customer_id"])) in page.text)
+
+
+def test_who_is_held_out_is_in_no_list_of_the_queue(desk, listed):
+    browser = signed_in(desk)
+    held_out = path_of(listed[2]["customer_id"])
+    for tab in ("open", "done", "dropped", "next", "cooling", "leave", "holdout"):
+        assert held_out not in browser.get(f"/?tab={tab}").text
+    assert "In this week" not in browser.get(held_out).text
+
+
+def test_a_customer_is_found_by_part_of_its_id_whatever_is_in_it(desk):
+    browser = signed_in(desk)
+
+    for part in ("c-0001", "שרת", "söhne/12", "%", "_", "'", "النور"):
+        found = browser.get("/customers", params={"q": part}, follow_redirects=True)
+        assert 200 == found.status_code
+    assert "10 customers" in browser.get("/customers?q=c-0001").text
+    assert "1 customer " in browser.get("/customers?q=%25").text  # one id holds a per cent sign
+    assert "0 customers" in browser.get("/customers?q=_").text
+
+
+def test_every_customer_has_a_page_with_reasons_that_add_up(desk):
+    browser = signed_in(desk)
+    for row in desk.store.rows("SELECT customer_id, eligible FROM scores"):
+        page = browser.get(path_of(row["customer_id"]))
+        assert 200 == page.status_code
+        assert bool(row["eligible"]) == ("Why this probability" in page.text)
+
+
+def test_three_opinions_are_kept_apart_and_shown_side_by_side(desk, listed):
+    browser = signed_in(desk)
+    who = listed[0]["customer_id"]
+    sent = judge(browser, who, lead_risk="low", final_risk="high", comment="sponsor promoted")
+
+    assert 303 == sent.status_code
+    row = desk.store.row("SELECT * FROM judgements")
+    assert ("low", "Lena", "high", "Lena") == tuple(
+        row[name] for name in ("lead_risk", "lead_by", "final_risk", "final_by")
+    )
+    assert listed[0]["churn_probability"] == row["model_probability"]
+    assert "sponsor promoted" in browser.get(path_of(who)).text
+
+
+def judge(browser, who, version="0", **fields):
+    page = browser.get(path_of(who))
+    asked = {"form_token": form_token(page), "as_of": AS_OF, "version": version} | fields
+    return browser.post(path_of(who) + "/judgement", data=asked)
+
+
+def test_a_verdict_is_kept_with_what_it_was_about_and_can_be_changed(desk, listed):
+    browser = signed_in(desk)
+    who = listed[0]["customer_id"]
+    first = verdict_of(desk, browser, who)
+    assert (303, f"d-{a_driver(desk, who)['place']}-churn") == (
+        first.status_code,
+        first.headers["location"].split("#")[1],
+    )
+    verdict_of(desk, browser, who, version="1", verdict="right", comment="")
+
+    (row,) = desk.store.rows("SELECT * FROM verdicts")
+    assert ("right", None, 2, "Lena", "v1") == tuple(
+        row[name] for name in ("verdict", "comment", "version", "person", "model_version")
+    )
+    assert a_driver(desk, who)["sentence"] == row["sentence"]
+    trail = desk.store.rows("SELECT what FROM events WHERE what LIKE '%verdicts'")
+    assert 2 == len(trail)
+
+
+def test_of_two_who_judge_at_once_the_second_sees_the_first_and_loses_nothing(desk, listed):
+    ann, bob = signed_in(desk, "Lena"), signed_in(desk, "Ada")
+    who = listed[0]["customer_id"]
+    judge(ann, who, lead_risk="low", comment="Lena says <i>fine</i>")
+
+    late = judge(bob, who, lead_risk="high", comment="Ada says no")
+    assert 409 == late.status_code
+    assert "Lena wrote this while you were writing" in late.text
+    assert "Lena says &lt;i&gt;fine&lt;/i&gt;" in late.text
+    assert "Ada says no</textarea>" in late.text
+    assert "low" == desk.store.row("SELECT lead_risk FROM judgements")["lead_risk"]
+
+    again = re.search(
+        r'action="[^"]*/judgement".*?name="version" value="(\d+)"', late.text, re.DOTALL
+    )[1]
+    assert 303 == judge(bob, who, version=again, lead_risk="high", comment="Ada").status_code
+    assert "high" == desk.store.row("SELECT lead_risk FROM judgements")["lead_risk"]
+
+
+def test_an_action_is_logged_and_ends_the_open_item(desk, listed):
+    browser = signed_in(desk)
+    who = listed[0]["customer_id"]
+    sent = browser.post(
+        path_of(who) + "/treatment",
+        data={
+            "form_token": form_token(browser.get(path_of(who))),
+            "action": "Called the sponsor",
+            "channel": "call",
+            "closes": "yes",
+        },
+    )
+
+    assert 303 == sent.status_code
+    assert (
+        "done" == desk.store.row("SELECT state FROM items WHERE customer_id = :w", w=who)["state"]
+    )
+    assert "6 customers to reach this week" in browser.get("/").text
+
+
+def test_a_list_is_saved_with_numbers_as_numbers_and_nothing_that_runs(desk):
+    desk_rows = desk.store.rows("SELECT customer_id FROM scores")
+    answer = signed_in(desk).get("/customers?form=csv")
+
+    rows = list(csv.DictReader(io.StringIO(answer.text.removeprefix("\ufeff"))))
+    assert len(desk_rows) == len(rows)
+    assert "attachment" in answer.headers["content-disposition"]
+    texts = [row[name] for row in rows for name in ("customer_id", "owner", "main_sentence")]
+    assert all(not text.startswith(("=", "+", "-", "@")) for text in texts)
+    assert all(float(row["change"] or 0) is not None for row in rows)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["=1+1", "+1", "-1", "@A1", "\t=1", "\n=1", "\u200b=1", " =1", "＝1", "\ufeff@x", "|calc"],
+)
+def test_a_text_that_a_spreadsheet_would_run_is_disarmed(text):
+    assert harmless(text).startswith("'")
+
+
+def test_a_number_below_zero_stays_a_number():
+    assert [[-1.5, "'-1.5", None]] == exported([{"a": -1.5, "b": "-1.5"}], ("a", "b", "c"))[1]
+
+
+# ---- who may do what ----------------------------------------------------------------------------
+
+
+def test_nobody_sees_anything_before_signing_in(desk, listed):
+    browser = visit(desk)
+    for path in ("/", "/customers", path_of(listed[0]["customer_id"]), "/?form=csv"):
+        answer = browser.get(path)
+        assert 303 == answer.status_code
+        assert answer.headers["location"].startswith("/sign-in")
+    assert 403 == browser.post("/preferences", data={"form_token": ""}).status_code
+
+
+def test_an_owner_sees_own_accounts_only_and_others_look_as_if_they_were_not_there(desk):
+    own = desk.door.people.account("Oda").owner
+    browser = signed_in(desk, "Oda")
+    rows = desk.store.rows("SELECT customer_id, owner FROM scores")
+    mine = [row for row in rows if row["owner"] == own]
+    other = next(row["customer_id"] for row in rows if row["owner"] not in (own, None))
+
+    assert f"{len(mine)} customers" in browser.get("/customers").text
+    hidden, missing = browser.get(path_of(other)), browser.get("/customers/nobody")
+    assert (404, 404) == (hidden.status_code, missing.status_code)
+    assert strip(hidden.text) == strip(missing.text)
+    saved = csv.DictReader(io.StringIO(browser.get("/customers?form=csv").text.lstrip("\ufeff")))
+    assert {own} == {row["owner"] for row in saved}
+    assert "0 customers" in browser.get("/customers", params={"owner": "somebody else"}).text
+
+
+def test_an_owner_cannot_write_about_somebody_elses_account(desk):
+    own = desk.door.people.account("Oda").owner
+    browser = signed_in(desk, "Oda")
+    other = desk.store.row("SELECT customer_id FROM scores WHERE owner <> :o AND eligible", o=own)[
+        "customer_id"
+    ]
+    token = form_token(browser.get("/customers"))
+    driver = a_driver(desk, other)
+    for what, fields in (
+        ("verdict", {"target": "churn", "signal": driver["signal"], "verdict": "right"}),
+        ("judgement", {"lead_risk": "low"}),
+        ("treatment", {"action": "call"}),
+    ):
+        sent = {"form_token": token, "as_of": AS_OF, "version": "0"} | fields
+        assert 404 == browser.post(f"{path_of(other)}/{what}", data=sent).status_code
+    for table in ("verdicts", "judgements", "treatments"):
+        assert [] == desk.store.rows(f"SELECT * FROM {table}")
+
+
+def test_the_final_decision_is_the_leads(desk):
+    own = desk.door.people.account("Oda").owner
+    who = desk.store.row("SELECT customer_id FROM scores WHERE owner = :o", o=own)["customer_id"]
+    browser = signed_in(desk, "Oda")
+
+    assert 303 == judge(browser, who, lead_risk="low", final_risk="high").status_code
+    row = desk.store.row("SELECT * FROM judgements")
+    assert ("low", None) == (row["lead_risk"], row["final_risk"])
+
+
+def test_a_reader_reads_everything_and_writes_nothing(desk, listed):
+    browser = signed_in(desk, "Rita")
+    who = listed[0]["customer_id"]
+    page = browser.get(path_of(who))
+
+    assert 200 == page.status_code
+    assert "/verdict" not in page.text
+    assert 403 == verdict_of(desk, browser, who).status_code
+    assert [] == desk.store.rows("SELECT * FROM verdicts")
+
+
+def test_nobody_signs_in_on_this_machine_until_somebody_is_known(place):
+    desk = desk_for(place[0], place[1], signs_in=False)
+    page = visit(desk).get("/")
+
+    assert (200, True) == (page.status_code, "local" in page.text)
+    desk.store.close()
+
+
+def test_a_page_for_others_asks_for_people_first(place):
+    desk = desk_for(place[0], place[1], signs_in=False)
+    with pytest.raises(ConfigError, match="nobody is known yet"):
+        place_door(desk.door.people, host="0.0.0.0")
+    desk.door.people.add("Lena", "lead", HASHED)
+    door, hosts, is_secure = place_door(
+        desk.door.people, host="0.0.0.0", url="https://retain.acme.example"
+    )
+    assert (True, True) == (door.must_sign_in, is_secure)
+    assert "retain.acme.example" in hosts
+    with pytest.raises(ConfigError, match="any visitor could send it"):
+        place_door(desk.door.people, header="X-Remote-User")
+    desk.store.close()
+
+
+# ---- what is refused ----------------------------------------------------------------------------
+
+
+def test_names_sentences_and_comments_are_text_wherever_they_are_shown(desk, listed):
+    browser = signed_in(desk)
+    who = HOSTILE
+    verdict_of(desk, browser, who, comment=HOSTILE)
+    judge(browser, who, lead_risk="low", comment=HOSTILE, action_taken=HOSTILE)
+    pages = [browser.get(p).text for p in ("/", "/customers", path_of(who))]
+
+    for page in pages:
+        assert HOSTILE not in page
+        assert "Acme &lt;b&gt;" in page
+    assert html.escape(HOSTILE, quote=False).replace('"', "&#34;") in pages[2]
+
+
+def test_no_page_could_run_a_script_that_is_not_ours(desk, listed):
+    browser = signed_in(desk)
+    answer = browser.get(path_of(listed[0]["customer_id"]))
+
+    policy = answer.headers["content-security-policy"]
+    assert "script-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert "default-src 'none'" in policy
+    for part in ("frame-ancestors 'none'", "form-action 'self'", "base-uri 'none'"):
+        assert part in policy
+    assert not re.search(r"<script(?![^>]*\bsrc=)|\son\w+=|style=|javascript:", answer.text)
+    outside = set(re.findall(r'(?:src|href|action)="((?:https?:)?//[^"]*)"', answer.text))
+    assert set() == outside
+
+
+@pytest.mark.parametrize("token", ["", "forged", None])
+def test_a_form_without_this_sessions_token_writes_nothing(desk, listed, token):
+    browser = signed_in(desk)
+    answer = verdict_of(desk, browser, listed[0]["customer_id"], form_token=token or "")
+
+    assert 403 == answer.status_code
+    assert "they moved to a new team" in answer.text  # what was typed is given back
+    assert [] == desk.store.rows("SELECT * FROM verdicts")
+
+
+def test_the_token_of_another_session_is_refused(desk, listed):
+    other = form_token(signed_in(desk, "Ada").get("/"))
+    answer = verdict_of(desk, signed_in(desk), listed[0]["customer_id"], form_token=other)
+    assert 403 == answer.status_code
+
+
+def test_a_form_sent_from_another_site_is_refused(desk, listed):
+    browser = signed_in(desk)
+    token = form_token(browser.get("/"))
+    for headers in (
+        {"origin": "https://evil.example"},
+        {"sec-fetch-site": "cross-site"},
+        {"origin": "null"},
+    ):
+        answer = browser.post(
+            "/preferences", data={"form_token": token, "theme": "dark"}, headers=headers
+        )
+        assert 403 == answer.status_code
+
+
+def test_a_forged_an_ended_and_an_old_session_open_nothing(desk):
+    browser = signed_in(desk)
+    token = browser.cookies["retain_session"]
+    for forged in ("x", "a" * 43, token[:-1], "' OR 1=1 --", desk_hash(token)):
+        stranger = visit(desk)
+        stranger.cookies.set("retain_session", forged)
+        assert 303 == stranger.get("/").status_code
+    browser.post("/sign-out", data={"form_token": form_token(browser.get("/"))})
+    browser.cookies.set("retain_session", token)
+    assert 303 == browser.get("/").status_code
+
+    again = signed_in(desk)
+    later = type(desk.door.people)(desk.store, now=lambda: 2**31)
+    object.__setattr__(desk.door, "people", later)
+    assert 303 == again.get("/").status_code
+
+
+def desk_hash(token):
+    import hashlib
+
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def test_signing_in_makes_a_new_session_that_no_script_can_read(desk):
+    browser = visit(desk)
+    browser.cookies.set("retain_session", "fixed by somebody else")
+    token = form_token(browser.get("/sign-in"))
+    answer = browser.post(
+        "/sign-in", data={"name": "Lena", "password": PASSWORD, "form_token": token}
+    )
+
+    cookie = next(c for c in answer.headers.get_list("set-cookie") if "retain_session" in c)
+    assert "fixed" not in cookie
+    assert "httponly" in cookie.lower()
+    assert "samesite=lax" in cookie.lower()
+    kept = desk.store.rows("SELECT token_hash FROM sessions")
+    assert all(row["token_hash"] not in cookie for row in kept)
+
+
+def test_guessing_a_password_ends_after_a_few_attempts_even_with_the_right_one(desk):
+    # scrypt is slow on purpose, so the failures before the last are noted directly
+    for _ in range(MOST_BY_NAME - 1):
+        desk.door.people.note_failure("lena", "10.0.0.9")
+    browser = visit(desk)
+    fields = {"name": "Lena", "form_token": form_token(browser.get("/sign-in"))}
+
+    assert 401 == browser.post("/sign-in", data=fields | {"password": "guess"}).status_code
+    answer = browser.post("/sign-in", data=fields | {"password": PASSWORD})
+    assert (429, "900") == (answer.status_code, answer.headers["retry-after"])
+    other = {"name": "Ada", "password": PASSWORD, "form_token": fields["form_token"]}
+    assert 303 == browser.post("/sign-in", data=other).status_code
+
+
+def test_an_unknown_name_and_a_wrong_password_look_alike(desk):
+    browser = visit(desk)
+    token = form_token(browser.get("/sign-in"))
+    answers = [
+        browser.post("/sign-in", data={"name": name, "password": "x", "form_token": token})
+        for name in ("Lena", "Nobody")
+    ]
+    assert [401, 401] == [answer.status_code for answer in answers]
+    assert answers[0].text.replace("Lena", "") == answers[1].text.replace("Nobody", "")
+
+
+@pytest.mark.parametrize(
+    "to", ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)"]
+)
+def test_signing_in_leads_nowhere_else(desk, to):
+    browser = visit(desk)
+    token = form_token(browser.get("/sign-in", params={"next": to}))
+    fields = {"name": "Lena", "password": PASSWORD, "form_token": token, "next": to}
+    assert "/" == browser.post("/sign-in", data=fields).headers["location"]
+
+
+def test_the_proxys_header_is_believed_from_the_proxy_alone(place):
+    trusted = desk_for(
+        place[0], place[1], header="X-Remote-User", proxies=frozenset({"testclient"})
+    )
+    assert 200 == visit(trusted).get("/", headers={"X-Remote-User": "Lena"}).status_code
+    assert 403 == visit(trusted).get("/", headers={"X-Remote-User": "Nobody"}).status_code
+    assert 403 == visit(trusted).get("/").status_code
+    trusted.store.close()
+    other = desk_for(place[0], place[1], header="X-Remote-User", proxies=frozenset({"10.0.0.1"}))
+    assert 403 == visit(other).get("/", headers={"X-Remote-User": "Lena"}).status_code
+    other.store.close()
+
+
+def test_a_request_under_another_name_is_refused(desk):
+    answer = visit(desk).get("/sign-in", headers={"host": "evil.example"})
+    assert 400 == answer.status_code
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/../app.py",
+        "/static/%2e%2e/app.py",
+        "/static/..%2f..%2fcli.py",
+        "/customers/..%2f..%2f..%2fetc%2fpasswd",
+        "/metrics?period=..%2f..%2f",
+        "/nothing",
+    ],
+)
+def test_a_path_leads_nowhere_else(desk, path):
+    answer = signed_in(desk).get(path)
+    assert 404 == answer.status_code
+    assert "root:" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "text", ["' OR '1'='1", "x'; DROP TABLE scores; --", '" UNION SELECT password FROM people --']
+)
+def test_sql_in_what_is_asked_for_is_text(desk, text):
+    browser = signed_in(desk)
+    for name in ("q", "owner", "segment", "sort", "way", "risk_band", "eligible"):
+        assert 200 == browser.get("/customers", params={name: text}).status_code
+        assert 200 == browser.get("/", params={name: text}).status_code
+    assert "scrypt" not in browser.get("/customers", params={"q": text}).text
+    assert 40 == desk.store.row("SELECT count(*) AS n FROM scores")["n"]
+    who = desk.store.row("SELECT customer_id FROM scores WHERE eligible")["customer_id"]
+    assert 400 == verdict_of(desk, browser, who, signal=text).status_code
+    assert 400 == judge(browser, who, reason_code=text).status_code
+
+
+def test_wrong_numbers_and_too_much_text_are_refused_in_words(desk, listed):
+    browser = signed_in(desk)
+    who = listed[0]["customer_id"]
+
+    assert 400 == browser.get("/customers?page=x").status_code
+    assert 200 == browser.get("/customers?page=99999999").status_code
+    assert 400 == verdict_of(desk, browser, who, version="-1").status_code
+    assert 413 == verdict_of(desk, browser, who, comment="x" * 300_000).status_code
+    assert 400 == judge(browser, who, action_on="31.12.2026").status_code
+    assert 405 == browser.delete("/").status_code
+    sent = browser.post("/preferences", json={"theme": "dark"})
+    assert 415 == sent.status_code
+
+
+def strip(page):
+    """A page without what differs by session and address."""
+    page = re.sub(r'name="(form_token|back)" value="[^"]*"', "", page)
+    return re.sub(r"/customers/[^\"]*", "", page)
