@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from retain import __version__
-from retain.cli import review
+from retain.cli import printing, review
 from retain.errors import ConfigError, RetainError
 
 __all__ = ["main"]
+
+_complain, _open_ended, _print = printing.complain, printing.open_ended, printing.print_it
+_progress, _say, _write = printing.progress, printing.say, printing.write
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
 INTERRUPTED = 130
@@ -278,7 +280,8 @@ def _demo(given: Any) -> int:
     _say(f"  model          {made.trained.folder}")
     _say(f"  experiments    mlflow ui --backend-store-uri sqlite:///{store / 'mlflow.db'}")
     _say(f"  configuration  {made.config}")
-    _say(f"\nNext:  retain score {made.config}      every week, from cron")
+    _say(f"\nNext:  retain review {made.config}      the page to check, contradict and act on it")
+    _say(f"       retain score {made.config}      every week, from cron")
     _say(f"       retain metrics {made.config}    the numbers that finance asks for")
     return DONE
 
@@ -516,66 +519,6 @@ def _show_week(week: Any) -> None:
     _write(f"{week.as_of}: {people['in']:,} customers = " + " + ".join(parts))
     for note in week.manifest["notes"]:
         _write(f"note: {note}")
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[str, float], None]]:
-    """Show one bar on a terminal; stay quiet elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda text, share: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-
-    columns = (
-        BarColumn(bar_width=28),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=1.0)
-        yield lambda text, share: bar.update(task, description=text, completed=share)
-
-
-def _print(renderable: Any) -> None:
-    from rich.console import Console
-
-    class Ours(Console):
-        def on_broken_pipe(self) -> None:
-            raise BrokenPipeError  # rich would end the process
-
-    console = Ours()
-    if not console.is_terminal:  # a file or a pipe has no width of its own
-        columns = os.environ.get("COLUMNS", "")
-        console = Ours(width=int(columns) if columns.isdigit() and int(columns) else 120)
-    with _open_ended():
-        console.print(renderable)
-
-
-def _write(text: str) -> None:
-    """Print prose, broken between words where the terminal ends."""
-    from rich.text import Text
-
-    _print(Text(text))
-
-
-def _say(text: str) -> None:
-    with _open_ended():
-        print(text)
-
-
-@contextlib.contextmanager
-def _open_ended() -> Iterator[None]:
-    """Go on when the reader has closed the pipe (`| head`): the job's own result counts."""
-    try:
-        yield
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _complain(text: str) -> None:
-    print(f"retain: {text}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import os
 import sys
 from typing import Any
 
+from retain.cli.printing import say
 from retain.errors import ConfigError
 
 __all__ = ["describe_review", "run_review"]
@@ -64,12 +65,15 @@ def describe_review(one: argparse.ArgumentParser) -> None:
 
 def run_review(given: Any) -> int:
     """Start the page, or change who may use it; return the exit code."""
-    from retain.actions import open_store
     from retain.actions.people import People
+    from retain.config import load_config
+    from retain.jobs import open_actions
     from retain.jobs.reviewing import review_place
 
-    place = review_place(given.config)
-    with open_store(place.database) as store:
+    config = load_config(given.config)
+    place = review_place(config)
+    about_people = given.add_person or given.remove_person or given.people
+    with open_actions(config, up_to_date=not about_people) as store:
         people = People(store)
         if given.add_person is not None:
             return _add(given, people)
@@ -79,12 +83,12 @@ def run_review(given: Any) -> int:
                     f"--remove-person {given.remove_person}: nobody of that name is known. "
                     "retain review CONFIG --people lists them."
                 )
-            _say(f"{given.remove_person} may no longer come in; what they wrote stays")
+            say(f"{given.remove_person} may no longer come in; what they wrote stays")
             return 0
         if given.people:
             for one in people.accounts():
                 owns = f"  (accounts of {one.owner})" if one.role == "owner" else ""
-                _say(f"{one.role:8s} {one.name}{owns}")
+                say(f"{one.role:8s} {one.name}{owns}")
             return 0
         from retain.review import Desk, place_door, serve
 
@@ -107,11 +111,12 @@ def run_review(given: Any) -> int:
             place.metrics,
             hosts=hosts,
             is_secure=is_secure,
+            plays=place.plays,
         )
         scheme = "https" if given.certificate else "http"
         shown = given.url or f"{scheme}://{given.host}:{given.port}/"
         asks = "people sign in" if door.must_sign_in else "open to whoever uses this machine"
-        _say(f"review page: {shown}  ({asks}; stop with Ctrl-C)")
+        say(f"review page: {shown}  ({asks}; stop with Ctrl-C)")
         serve(desk, host=given.host, port=given.port, certificate=given.certificate, key=given.key)
     return 0
 
@@ -122,7 +127,7 @@ def _add(given: Any, people: Any) -> int:
     hashed = "" if given.no_password else hash_password(_password())
     account = people.add(given.add_person, given.role, hashed, given.owner)
     owns = f", sees the accounts of {account.owner}" if account.role == "owner" else ""
-    _say(f"{account.name} may come in as {account.role}{owns}")
+    say(f"{account.name} may come in as {account.role}{owns}")
     return 0
 
 
@@ -139,7 +144,3 @@ def _password() -> str:
     if first != getpass.getpass("once more: "):
         raise ConfigError("--add-person: the two passwords differ; nothing was changed.")
     return first
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)

@@ -19,18 +19,18 @@ class ReviewPlace:
     ----------
     company, currency, timezone
         As configured.
-    database
-        Address of the action store.
     scores, metrics
         Folders of scored weeks and of computed periods.
+    plays
+        Names of the company's plays.
     """
 
     company: str
     currency: str
     timezone: str
-    database: str
     scores: Path
     metrics: Path
+    plays: tuple[str, ...]
 
 
 def review_place(config: Config | str | Path) -> ReviewPlace:
@@ -47,7 +47,7 @@ def review_place(config: Config | str | Path) -> ReviewPlace:
         settings.company,
         settings.currency,
         settings.timezone,
-        settings.database_url(),
         folder / "scores",
         folder / "metrics",
+        tuple(dict.fromkeys(one.play for one in settings.review.plays)),
     )
