@@ -58,6 +58,21 @@ def test_with_one_hazard_for_all_weeks_the_multiples_are_the_lengths() -> None:
 
     # 4, 9, 13 and 26 weeks of a hazard that adds up to one in 13
     np.testing.assert_allclose(curve.multiples, [4 / 13, 9 / 13, 1, 2], rtol=0.1)
+    np.testing.assert_allclose(curve.powers, 1.0, atol=0.1)
+
+
+def test_who_is_at_risk_today_may_be_less_so_later() -> None:
+    known = customers(20_000, renewals=False)
+    rng = np.random.default_rng(1)
+    # after week 13 everyone leaves at the same rate, whatever they were before
+    later = rng.random(len(known.X)) < 0.2
+    by = known.by.copy()
+    by[:, 2] = by[:, 3] = np.maximum(by[:, 1], later)
+    curve = Customers(known.X, by, known.true).learn()
+
+    assert abs(curve.powers[2]) < 0.1
+    stays = -np.log1p(-curve.churned_by(known.X, known.chance))
+    np.testing.assert_allclose(stays[:, 2] - stays[:, 1], -np.log(0.8), atol=0.05)
 
 
 def test_the_curve_never_falls_and_passes_through_the_probability_on_the_page(known, curve):

@@ -105,7 +105,7 @@ def make_bundle(panel, seed=0, clv=True):
         churn=churn,
         clv=value if clv else None,
         about={"as_of": "2026-11-15", "figures": {"auc": {"value": float("nan")}}},
-        curve=FittedCurve((4, 8, 26), 8, (0.4, 0.6, float("nan")), later),
+        curve=FittedCurve((4, 8, 26), 8, (0.4, 0.6, float("nan")), (1.0, 0.8, float("nan")), later),
     )
 
 

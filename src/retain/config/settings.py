@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
@@ -148,6 +148,10 @@ class Churn(Section):
     horizon_weeks: int = Field(
         default=13, ge=1, le=260, description="Weeks after the gap in which leaving counts."
     )
+    curve_weeks: tuple[Annotated[int, Field(ge=1, le=260)], ...] = Field(
+        default=(4, 13, 26, 52),
+        description="Horizons told beside horizon_weeks, on one curve: weeks after the gap.",
+    )
     gap_weeks: int = Field(
         default=0,
         ge=0,
@@ -167,6 +171,11 @@ class Churn(Section):
         default=True,
         description="Whether involuntary endings, such as failed payments, count as churn.",
     )
+
+    @property
+    def horizons(self) -> tuple[int, ...]:
+        """All horizons in weeks, ascending, the headline's among them."""
+        return tuple(sorted({self.horizon_weeks, *self.curve_weeks}))
 
 
 class Clv(Section):

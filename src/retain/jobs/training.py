@@ -24,6 +24,7 @@ from retain.baselines import (
 from retain.config import Config
 from retain.errors import RetainError, SnapshotError
 from retain.features import Feature, load_own_features
+from retain.jobs.horizons import Observed, judged_curve, learnt_curve
 from retain.jobs.opening import Company, as_day, open_company, settle_as_of
 from retain.jobs.panel import matrix, with_lists
 from retain.jobs.progress import Listener, Steps, silent
@@ -242,17 +243,27 @@ def _train(
     )
     T = encoder.transform(X[test])
     p = judged.predict(T)
-    churn = fit_churn(
+    observed = Observed.of(
+        company,
+        folded,
         encoder.transform(X[churn_rows]),
         y[churn_rows],
         when[churn_rows],
         who[churn_rows],
+        categorical=encoder.categorical,
+    )
+    churn = fit_churn(
+        observed.X,
+        observed.y,
+        observed.when,
+        observed.who,
         purge=company.churn.ripe_weeks,
         categorical=encoder.categorical,
         seed=seed,
         chosen=judged.chosen,
         progress=steps.detail,
     )
+    curve = learnt_curve(observed, churn, company.churn, seed)
 
     steps("judging out of time")
     names = encoder.columns_
@@ -284,6 +295,17 @@ def _train(
     for name, score in others.items():
         beside = evaluate.churn_figures(y[test], score, who[test], capacity=capacity, seed=seed)
         comparison.append(_row(name, beside))
+
+    horizons = judged_curve(
+        observed,
+        company.churn,
+        judged.chosen,
+        capacity=company.config.review.capacity_per_week,
+        seed=seed,
+        progress=steps.detail,
+    )
+    for one in horizons:
+        one["as_of"] = str(folded.calendar.last_day(one["as_of"]))
 
     steps("learning value")
     clv, clv_figures, clv_comparison = _value(
@@ -317,9 +339,11 @@ def _train(
             "comparison": comparison,
             "clv_figures": clv_figures,
             "clv_comparison": clv_comparison,
+            "horizons": horizons,
             "leaks": [dataclasses.asdict(one) for one in suspects],
             "seed": seed,
         },
+        curve=curve,
     )
     folder = company.config.models_folder / f"{company.config.model_name}"
     folder.parent.mkdir(parents=True, exist_ok=True)

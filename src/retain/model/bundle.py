@@ -91,8 +91,8 @@ class Bundle:
             saved["curve"] = {
                 "horizons": self.curve.horizons,
                 "headline": self.curve.headline,
-                # JSON has no nan
-                "multiples": [one if one == one else None for one in self.curve.multiples],
+                "multiples": _without_nan(self.curve.multiples),
+                "powers": _without_nan(self.curve.powers),
                 "first": self.curve.first,
                 "chosen": self.curve.chosen,
             }
@@ -211,12 +211,21 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _without_nan(numbers: tuple[float, ...]) -> list[float | None]:
+    return [one if one == one else None for one in numbers]  # JSON has no nan
+
+
+def _with_nan(saved: list[float | None]) -> tuple[float, ...]:
+    return tuple(float("nan") if one is None else one for one in saved)
+
+
 def _curve(saved: dict[str, Any], texts: dict[str, str], wide: int) -> FittedCurve:
     text = texts.get("curve.txt")
     return FittedCurve(
         tuple(saved["horizons"]),
         saved["headline"],
-        tuple(float("nan") if one is None else one for one in saved["multiples"]),
+        _with_nan(saved["multiples"]),
+        _with_nan(saved["powers"]),
         None if text is None else _churn_head(text, wide + 1),
         saved["first"],
         saved["chosen"],

@@ -1,8 +1,9 @@
 """When customers leave: one curve per customer through the probability on the page.
 
 The probability of leaving within the headline horizon gives a cumulative hazard,
-``L = -log(1 - p)``. Within each interval between two horizons the hazard is a multiple of it,
-corrected by trees that know the customer (a renewal that is due in week 20 moves the hazard there).
+``L = -log(1 - p)``. Within each interval between two horizons the hazard is a multiple of a power
+of it (who is at risk today is less so in half a year: the power falls below one), corrected by
+trees that know the customer (a renewal that is due in week 20 moves the hazard there).
 Hazards are never below zero, so the probability never falls with the horizon; those of the
 intervals up to the headline horizon are scaled so that they add up to L, so the curve passes
 through p exactly. Each interval is learnt from everyone who was there when it began and whose
@@ -27,6 +28,7 @@ LEAST_EVENTS = 50  # in an interval, to learn it
 MOST_ROUNDS, ROUNDS_STEP = 120, 20
 CURVE_ROWS = 60_000
 EDGE = 1e-9
+POWER_PULL = 10.0  # towards one, worth some ten rows
 
 
 @dataclass
@@ -39,9 +41,9 @@ class FittedCurve:
         Weeks, ascending; the headline's is one of them.
     headline
         The horizon of the probability on the page.
-    multiples
-        Per horizon the hazard of the interval that ends there, as a multiple of the headline's
-        cumulative hazard; nan where nothing could be learnt and the last rate goes on.
+    multiples, powers
+        Per horizon the hazard of the interval that ends there: multiple x L ** power; nan where
+        nothing could be learnt and the last rate goes on.
     head
         Corrections per customer and interval, None where the multiples do as well.
     first
@@ -53,6 +55,7 @@ class FittedCurve:
     horizons: tuple[int, ...]
     headline: int
     multiples: tuple[float, ...]
+    powers: tuple[float, ...]
     head: ChurnHead | None = None
     first: int = 0
     chosen: dict[str, Any] = field(default_factory=dict)
@@ -103,7 +106,7 @@ class FittedCurve:
         return curve
 
     def _hazard(self, X: Floats, whole: Floats, at: int) -> Floats:
-        score = _offset(whole, self.multiples[at])
+        score = _offset(whole, self.multiples[at], self.powers[at])
         if self.head is not None:
             score = score + self.head.raw_score(_beside(X, at))
         return np.logaddexp(0.0, score)  # -log(1 - expit(score))
@@ -150,7 +153,7 @@ def fit_curve(
     whole = -np.log1p(-np.clip(probability, EDGE, 1.0 - EDGE))
     at_headline = horizons.index(headline)
     first = next((at for at in range(len(horizons)) if not np.isnan(by[:, at]).all()), at_headline)
-    multiples = np.full(len(horizons), np.nan)
+    multiples, powers = np.full((2, len(horizons)), np.nan)
     rows, intervals, left = [], [], []
     for at in range(first, len(horizons)):
         there = np.zeros(len(by)) if at == first else by[:, at - 1]
@@ -159,19 +162,22 @@ def fit_curve(
         if events.sum() < LEAST_EVENTS:
             if at <= at_headline:
                 multiples[at] = (horizons[at] - (horizons[at - 1] if at else 0)) / headline
+                powers[at] = 1.0
                 continue
             break
-        multiples[at] = _multiple(whole[risk], events, np.asarray(weight, float)[risk])
+        multiples[at], powers[at] = _spread(whole[risk], events, np.asarray(weight, float)[risk])
         rows.append(risk)
         intervals.append(np.full(len(risk), at))
         left.append(events)
-    curve = FittedCurve(tuple(horizons), headline, tuple(multiples.tolist()), None, first)
+    curve = FittedCurve(
+        tuple(horizons), headline, tuple(multiples.tolist()), tuple(powers.tolist()), None, first
+    )
     if not rows:
         return curve
     row, interval, y = np.concatenate(rows), np.concatenate(intervals), np.concatenate(left)
     kept = _thinned(who[row], seed)
     row, interval, y = row[kept], interval[kept], y[kept]
-    offset = _offset(whole[row], multiples[interval])
+    offset = _offset(whole[row], multiples[interval], powers[interval])
     head, chosen = _correction(
         _beside(X[row], interval), y, offset, who[row], tuple(categorical or ()), seed
     )
@@ -214,21 +220,28 @@ def _correction(
     return head, chosen | {"rounds": best}
 
 
-def _multiple(whole: Floats, events: Floats, weight: Floats) -> float:
-    """Solve for the multiple at which as many leave as did."""
-    from scipy.optimize import brentq
+def _spread(whole: Floats, events: Floats, weight: Floats) -> tuple[float, float]:
+    """Find the multiple and the power under which those who left were likeliest to."""
+    from scipy.optimize import minimize
 
-    seen = float((weight * events).sum())
+    log_whole, total = np.log(whole), float(weight.sum())
+    centre = float((weight * log_whole).sum()) / total
 
-    def surplus(log_multiple: float) -> float:
-        return float((weight * -np.expm1(-whole * np.exp(log_multiple))).sum()) - seen
+    def loss(theta: Any) -> float:
+        hazard = np.exp(np.clip(theta[0] + theta[1] * (log_whole - centre), -30.0, 6.0))
+        left = np.log(-np.expm1(-hazard))
+        fit = float((weight * (events * left - (1.0 - events) * hazard)).sum()) / total
+        return -fit + POWER_PULL / len(events) * (theta[1] - 1.0) ** 2
 
-    return float(np.exp(brentq(surplus, -12.0, 12.0)))
+    start = np.log(max(float((weight * events).sum()) / total, EDGE))
+    found = minimize(loss, np.array([start, 1.0]), method="L-BFGS-B", bounds=[(None, None), (0, 2)])
+    level, power = found.x
+    return float(np.exp(level - power * centre)), float(power)
 
 
-def _offset(whole: Any, multiple: Any) -> Floats:
-    """Log-odds of leaving in an interval whose hazard is a multiple of the headline's."""
-    return logit(-np.expm1(-whole * multiple))
+def _offset(whole: Any, multiple: Any, power: Any) -> Floats:
+    """Log-odds of leaving in an interval, from the headline's cumulative hazard."""
+    return logit(-np.expm1(-multiple * whole**power))
 
 
 def _beside(X: Floats, interval: Any) -> Floats:

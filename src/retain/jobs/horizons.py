@@ -1,0 +1,177 @@
+"""Leaving within several horizons: the curve of a training, and how well it held out of time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from retain import evaluate
+from retain.errors import SnapshotError
+from retain.jobs.opening import Company
+from retain.model import FittedChurn, FittedCurve, fit_churn, fit_curve
+from retain.snapshots import churned_by
+from retain.weeks import FoldedWeeks
+
+__all__ = ["Observed", "judged_curve", "learnt_curve"]
+
+LEAST_AS_OFS = 4  # to learn from, before a curve is judged
+REFITS_FOR_CURVE = 3
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The rows of a training: who was seen when, and what came of it.
+
+    Parameters
+    ----------
+    X
+        Encoded features, shape (rows, columns).
+    y
+        Left within the headline horizon, shape (rows,).
+    when, who
+        Week and customer of each row.
+    by
+        Had left by each horizon, as known now: shape (rows, horizons), nan where not known.
+    horizons
+        Weeks, the headline's among them.
+    categorical
+        Positions of categorical columns.
+    """
+
+    X: Any
+    y: Any
+    when: Any
+    who: Any
+    by: Any
+    horizons: tuple[int, ...]
+    categorical: list[int]
+
+    @classmethod
+    def of(
+        cls, company: Company, folded: FoldedWeeks, X: Any, y: Any, when: Any, who: Any, **more: Any
+    ) -> Observed:
+        """Look up by which horizons each row had left."""
+        horizons = company.config.churn.horizons
+        as_ofs = np.unique(when)
+        table = churned_by(folded, as_ofs, company.churn, horizons)
+        return cls(
+            X, y, when, who, table[:, np.searchsorted(as_ofs, when), who].T, horizons, **more
+        )
+
+    def known_on(self, week: int, rule: Any) -> Observed:
+        """Return the rows that could be learnt from on the evening of `week`, and no later fact."""
+        ripe = self.when + rule.ripe_weeks <= week
+        by = self.by[ripe].copy()
+        for at, weeks in enumerate(self.horizons):
+            late = self.when[ripe] + replace(rule, horizon_weeks=weeks).ripe_weeks > week
+            by[late, at] = np.nan
+        return replace(
+            self, X=self.X[ripe], y=self.y[ripe], when=self.when[ripe], who=self.who[ripe], by=by
+        )
+
+
+def learnt_curve(rows: Observed, churn: FittedChurn, rule: Any, seed: int) -> FittedCurve | None:
+    """Learn the curve on probabilities from models that had not learnt from the row's customer."""
+    if churn.out_of_bag is None or len(rows.horizons) < 2:
+        return None
+    fair = ~np.isnan(churn.out_of_bag)
+    if not fair.any():
+        return None
+    age = (rows.when.max() - rows.when[fair]) / max(rule.ripe_weeks, 1)
+    return fit_curve(
+        rows.X[fair],
+        rows.by[fair],
+        churn.out_of_bag[fair],
+        rows.who[fair],
+        0.5**age,
+        horizons=rows.horizons,
+        headline=rule.horizon_weeks,
+        categorical=rows.categorical,
+        seed=seed,
+    )
+
+
+def judged_curve(
+    rows: Observed,
+    rule: Any,
+    chosen: dict[str, Any],
+    *,
+    capacity: int,
+    seed: int,
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[dict[str, Any]]:
+    """Judge every horizon on the newest as_of whose longest horizon is over.
+
+    The model is the one that could have been trained on that evening.
+
+    Returns
+    -------
+    list of dict
+        Per horizon: horizon_weeks, as_of (a week), n, and the figures of `churn_figures`; empty
+        where the history is too short to look so far ahead.
+    """
+    for weeks in reversed(rows.horizons):
+        at = rows.horizons.index(weeks)
+        over = rows.when[~np.isnan(rows.by[:, at])]
+        if weeks <= rule.horizon_weeks or not len(over):
+            continue
+        cut = int(over.max())
+        past = rows.known_on(cut, rule)
+        if len(np.unique(past.when)) < LEAST_AS_OFS:
+            continue
+        try:
+            churn = fit_churn(
+                past.X,
+                past.y,
+                past.when,
+                past.who,
+                purge=rule.ripe_weeks,
+                categorical=rows.categorical,
+                seed=seed,
+                refits=REFITS_FOR_CURVE,
+                chosen=chosen,
+                progress=lambda said: progress(f"looking {weeks} weeks ahead: {said}"),  # noqa: B023
+            )
+        except SnapshotError:  # too few leavers by then
+            continue
+        curve = learnt_curve(past, churn, rule, seed)
+        if curve is None:
+            continue
+        return _figures(rows, rows.when == cut, churn, curve, weeks, cut, capacity, seed)
+    return []
+
+
+def _figures(
+    rows: Observed,
+    test: Any,
+    churn: FittedChurn,
+    curve: FittedCurve,
+    longest: int,
+    cut: int,
+    capacity: int,
+    seed: int,
+) -> list[dict[str, Any]]:
+    shown = curve.churned_by(rows.X[test], churn.predict(rows.X[test]))
+    out = []
+    for at, weeks in enumerate(rows.horizons):
+        seen = rows.by[test, at]
+        known = ~np.isnan(seen) & ~np.isnan(shown[:, at])
+        if weeks > longest or not known.any():
+            continue
+        found = evaluate.churn_figures(
+            seen[known], shown[known, at], rows.who[test][known], capacity=capacity, seed=seed
+        )
+        extrapolated = weeks > curve.learnt_weeks
+        out.append(
+            {
+                "horizon_weeks": weeks,
+                "as_of": cut,
+                "n": int(known.sum()),
+                "is_extrapolated": extrapolated,
+                "figures": found,
+            }
+        )
+    return out
