@@ -139,3 +139,26 @@ def test_too_few_leavers_give_equal_rates_rather_than_noise(known):
     np.testing.assert_allclose(few.multiples[:2], [4 / 13, 9 / 13])
     assert few.learnt_weeks == 13
     assert few.head is None
+
+
+def test_an_even_rate_of_leaving_gives_the_share_that_can_be_worked_out_by_hand() -> None:
+    even = FittedCurve(HORIZONS, HEADLINE, (4 / 13, 9 / 13, 1.0, 2.0), (1.0, 1.0, 1.0, 1.0))
+    p = -np.expm1(-0.01 * np.array([13.0]))  # one in a hundred leaves each week
+    X = np.zeros((1, 4))
+
+    # half of a week's leavers are gone by its middle: exp(-.005), then exp(-.015)
+    assert even.share_there(X, p, 2, 0.0) == pytest.approx([(0.99501 + 0.98511) / 2], abs=1e-5)
+    # past the last horizon the rate goes on: (1 - exp(-1.04)) / 1.04 over 104 weeks, all but
+    assert even.share_there(X, p, 104, 0.0) == pytest.approx([0.62169], abs=1e-4)
+    assert even.share_there(X, np.zeros(1), 52, 0.1) == pytest.approx([1.0], abs=1e-6)
+    # what comes later counts less, and later fewer are left
+    assert even.share_there(X, p, 104, 0.1) > even.share_there(X, p, 104, 0.0)
+
+
+def test_the_share_falls_with_the_probability_and_with_the_weeks(
+    known: Customers, curve: FittedCurve
+) -> None:
+    short, long = (curve.share_there(known.X, known.chance, weeks, 0.1) for weeks in (13, 80))
+    worse = curve.share_there(known.X, 0.5 + known.chance / 2.0, 13, 0.1)
+
+    assert ((0 < long) & (long < short) & (worse < short) & (short <= 1)).all()

@@ -28,6 +28,7 @@ from retain.model import (
     MeanHead,
     ScaleCalibrator,
     default_lightgbm,
+    discounted_weeks,
     expit,
     fit_churn,
     fit_clv,
@@ -86,7 +87,17 @@ def learn(panel, seed=0, **more):
     fixed = {"categorical": [2], "seed": seed, "chosen": QUICK, **more}
     churn = fit_churn(*panel.rows, purge=PURGE, refits=3, **fixed)
     X, _, when, who = panel.rows
-    clv = fit_clv(X, panel.worth, when, who, learnt_weeks=8, stretch=6.0, **fixed)
+    clv = fit_clv(
+        X,
+        panel.worth,
+        when,
+        who,
+        learnt_weeks=8,
+        horizon_weeks=48,
+        annual_discount_rate=0.1,
+        share=np.where(panel.X[:, 3] > 1, np.nan, 1.0 - panel.chance / 2.0),
+        **fixed,
+    )
     return churn, clv
 
 
@@ -233,8 +244,8 @@ def test_a_loaded_bundle_predicts_the_same(panel, bundle, tmp_path):
     )
     for name in ("settings", "features", "tables", "lists", "encoder"):
         assert getattr(loaded, name) == getattr(bundle, name)
-    assert loaded.clv.stretch == 6.0
-    assert loaded.clv.learnt_weeks == 8
+    assert (loaded.clv.weeks, loaded.clv.follows_curve) == (discounted_weeks(48, 0.1), True)
+    assert (loaded.clv.learnt_weeks, loaded.clv.usual_log_share) == (8, bundle.clv.usual_log_share)
 
 
 def test_saving_a_loaded_bundle_again_changes_no_byte(bundle, tmp_path):
@@ -308,7 +319,7 @@ DAMAGES = {
     "another thing": (lambda f: (f / "bundle.json").write_text("[]"), "is damaged"),
     "another format": (
         lambda f: _edit(f / "bundle.json", lambda saved: saved.update(format=99)),
-        r"format 99; this version of retain reads format 2. Train again",
+        r"format 99; this version of retain reads format 3. Train again",
     ),
     "a part missing": (
         lambda f: _edit(f / "bundle.json", lambda saved: saved.pop("encoder")),
@@ -617,12 +628,42 @@ def test_a_longer_horizon_stretches_value_and_interval_alike(panel):
     X, _, when, who = panel.rows
     worth = panel.expected * (0.5 + panel.worth / panel.worth.max())  # never zero
     plain, longer = (
-        fit_clv(X, worth, when, who, learnt_weeks=8, stretch=stretch, chosen=QUICK)
-        for stretch in (1.0, 6.0)
+        fit_clv(X, worth, when, who, learnt_weeks=8, horizon_weeks=weeks, chosen=QUICK)
+        for weeks in (8, 48)
     )
     assert np.min(plain.interval(X)) > 0
     np.testing.assert_allclose(6.0 * plain.predict(X), longer.predict(X))
     np.testing.assert_allclose(6.0 * np.array(plain.interval(X)), np.array(longer.interval(X)))
+
+
+def test_value_is_the_share_of_weeks_with_the_customer_times_what_such_a_week_brings():
+    whole = make_panel(customers=500, snapshots=20, seed=5)
+    rng = np.random.default_rng(7)
+    share = rng.uniform(0.2, 1.0, len(whole.when))  # no column tells it
+    worth = whole.worth * share
+    past, future = whole.when <= 56, whole.when >= 64
+    fitted = fit_clv(
+        whole.X[past],
+        worth[past],
+        whole.when[past],
+        whole.who[past],
+        learnt_weeks=8,
+        share=share[past],
+        chosen=QUICK,
+    )
+    value = fitted.predict(whole.X[future], share[future])
+    low, high = fitted.interval(whole.X[future], share[future])
+
+    assert value.sum() == pytest.approx(worth[future].sum(), rel=0.06)
+    assert np.corrcoef(np.log(value), np.log((whole.expected * share)[future]))[0, 1] > 0.9
+    assert np.mean((low <= worth[future]) & (worth[future] <= high)) == pytest.approx(0.9, abs=0.06)
+    # twice as long there, twice the value; no share known, the usual one
+    half = fitted.predict(whole.X[future], share[future] / 2.0)
+    np.testing.assert_allclose(2.0 * half, value)
+    usual = np.full(future.sum(), np.exp(fitted.usual_log_share))
+    nobody = fitted.predict(whole.X[future], np.full(future.sum(), np.nan))
+    np.testing.assert_allclose(nobody, fitted.predict(whole.X[future], usual))
+    assert fitted.usual_log_share == pytest.approx(np.log(share[past]).mean())
 
 
 def test_without_any_revenue_there_is_no_value_to_learn(panel):
@@ -636,7 +677,7 @@ def test_without_an_earlier_period_there_is_no_interval(panel):
     fitted = fit_clv(X, panel.worth[panel.when < 8], when, who, learnt_weeks=8, chosen=QUICK)
 
     assert np.isnan(fitted.interval(X)).all()
-    assert fitted.calibrator.factor == 1.0
+    np.testing.assert_allclose(fitted.predict(X), fitted.head.predict(X))  # no level but its own
 
 
 # ---- themes of comments ------------------------------------------------------------------------

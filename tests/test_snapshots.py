@@ -437,7 +437,7 @@ def test_value_past_the_data_is_refused() -> None:
 
 
 def test_the_horizon_that_can_be_learnt_is_shorter_than_the_history_by_far() -> None:
-    assert [learnable_horizon(weeks, 52) for weeks in (156, 155, 78, 77, 39, 38, 3)] == [
+    assert [learnable_horizon(weeks, 52) for weeks in (130, 129, 65, 64, 33, 32, 3)] == [
         52,
         39,
         26,

@@ -377,17 +377,17 @@ def later_totals(
 def learnable_horizon(history_weeks: int, horizon_weeks: int) -> int:
     """Choose how many weeks of value the data can teach.
 
-    The whole horizon when the history holds it three times (to look back on, to learn, to judge),
-    else the longest number of quarters that it does, else of weeks.
+    The whole horizon when the history holds it two and a half times (to learn, to judge, and some
+    weeks to look back on), else the longest number of quarters that it does, else of weeks.
 
     Examples
     --------
     >>> learnable_horizon(160, 52), learnable_horizon(130, 52), learnable_horizon(39, 39)
-    (52, 39, 13)
+    (52, 52, 13)
     """
     for weeks in range(horizon_weeks, 0, -1):
         stepped = weeks == horizon_weeks or weeks % 13 == 0 or weeks < 13
-        if stepped and history_weeks >= 3 * weeks:
+        if stepped and 2 * history_weeks >= 5 * weeks:
             return weeks
     raise SnapshotError(
         f"too little history for CLV: {history_weeks} weeks, at least 3 are needed. Bring more "

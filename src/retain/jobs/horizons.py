@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,10 +15,17 @@ from retain.model import FittedChurn, FittedCurve, fit_churn, fit_curve
 from retain.snapshots import churned_by
 from retain.weeks import FoldedWeeks
 
-__all__ = ["Observed", "judged_curve", "learnt_curve"]
+__all__ = [
+    "Leaving",
+    "Observed",
+    "judged_curve",
+    "known_then",
+    "learnt_curve",
+    "longest_ripe",
+]
 
 LEAST_AS_OFS = 4  # to learn from, before a curve is judged
-REFITS_FOR_CURVE = 3
+REFITS_THEN = 3
 
 
 @dataclass(frozen=True)
@@ -94,72 +101,101 @@ def learnt_curve(rows: Observed, churn: FittedChurn, rule: Any, seed: int) -> Fi
     )
 
 
-def judged_curve(
+@dataclass(frozen=True)
+class Leaving:
+    """What is known of when customers leave: the probability on the page, and the curve through it.
+
+    Parameters
+    ----------
+    churn
+        The churn model.
+    curve
+        None where only the headline horizon could be learnt.
+    rows
+        What they were learnt from, None once that is of no matter.
+    """
+
+    churn: FittedChurn
+    curve: FittedCurve | None
+    rows: Observed | None = None
+
+
+def longest_ripe(rows: Observed, rule: Any) -> Iterator[int]:
+    """Give the newest week whose longest horizon past the headline's is over; none if none is."""
+    for weeks in reversed(rows.horizons):
+        over = rows.when[~np.isnan(rows.by[:, rows.horizons.index(weeks)])]
+        if weeks > rule.horizon_weeks and len(over):
+            yield int(over.max())
+            return
+
+
+def known_then(
     rows: Observed,
+    week: int,
     rule: Any,
     chosen: dict[str, Any],
     *,
-    capacity: int,
     seed: int,
     progress: Callable[[str], None] = lambda _: None,
-) -> list[dict[str, Any]]:
-    """Judge every horizon on the newest as_of whose longest horizon is over.
+) -> Leaving | None:
+    """Learn what could have been known on the evening of `week`, to be judged by what came after.
 
-    The model is the one that could have been trained on that evening.
+    Returns
+    -------
+    Leaving
+        None where there was too little by then.
+    """
+    past = rows.known_on(week, rule)
+    if len(np.unique(past.when)) < LEAST_AS_OFS:
+        return None
+    try:
+        churn = fit_churn(
+            past.X,
+            past.y,
+            past.when,
+            past.who,
+            purge=rule.ripe_weeks,
+            categorical=rows.categorical,
+            seed=seed,
+            refits=REFITS_THEN,
+            chosen=chosen,
+            progress=lambda said: progress(f"as it was then: {said}"),
+        )
+    except SnapshotError:  # too few leavers by then
+        return None
+    return Leaving(churn, learnt_curve(past, churn, rule, seed), past)
+
+
+def judged_curve(
+    rows: Observed, rule: Any, then: Leaving | None, *, capacity: int, seed: int
+) -> list[dict[str, Any]]:
+    """Judge every horizon on the newest week whose longest horizon is over.
 
     Returns
     -------
     list of dict
-        Per horizon: horizon_weeks, as_of (a week), n, and the figures of `churn_figures`; empty
-        where the history is too short to look so far ahead.
+        Per horizon: horizon_weeks, as_of (a week), n, is_extrapolated and the figures of
+        `churn_figures`; empty where the history is too short to look so far ahead.
     """
-    for weeks in reversed(rows.horizons):
-        at = rows.horizons.index(weeks)
-        over = rows.when[~np.isnan(rows.by[:, at])]
-        if weeks <= rule.horizon_weeks or not len(over):
-            continue
-        cut = int(over.max())
-        past = rows.known_on(cut, rule)
-        if len(np.unique(past.when)) < LEAST_AS_OFS:
-            continue
-        try:
-            churn = fit_churn(
-                past.X,
-                past.y,
-                past.when,
-                past.who,
-                purge=rule.ripe_weeks,
-                categorical=rows.categorical,
-                seed=seed,
-                refits=REFITS_FOR_CURVE,
-                chosen=chosen,
-                progress=lambda said: progress(f"looking {weeks} weeks ahead: {said}"),  # noqa: B023
-            )
-        except SnapshotError:  # too few leavers by then
-            continue
-        curve = learnt_curve(past, churn, rule, seed)
-        if curve is None:
-            continue
-        return _figures(rows, rows.when == cut, churn, curve, weeks, cut, capacity, seed)
-    return []
+    if then is None or then.curve is None:
+        return []
+    return [
+        one
+        for week in longest_ripe(rows, rule)
+        for one in _figures(rows, week, then.churn, then.curve, capacity, seed)
+    ]
 
 
 def _figures(
-    rows: Observed,
-    test: Any,
-    churn: FittedChurn,
-    curve: FittedCurve,
-    longest: int,
-    cut: int,
-    capacity: int,
-    seed: int,
+    rows: Observed, week: int, churn: FittedChurn, curve: FittedCurve, capacity: int, seed: int
 ) -> list[dict[str, Any]]:
+    test = rows.when == week
     shown = curve.churned_by(rows.X[test], churn.predict(rows.X[test]))
     out = []
     for at, weeks in enumerate(rows.horizons):
         seen = rows.by[test, at]
         known = ~np.isnan(seen) & ~np.isnan(shown[:, at])
-        if weeks > longest or not known.any():
+        if not known.any():
             continue
         found = evaluate.churn_figures(
             seen[known], shown[known, at], rows.who[test][known], capacity=capacity, seed=seed
@@ -168,7 +204,7 @@ def _figures(
         out.append(
             {
                 "horizon_weeks": weeks,
-                "as_of": cut,
+                "as_of": week,
                 "n": int(known.sum()),
                 "is_extrapolated": extrapolated,
                 "figures": found,

@@ -65,7 +65,7 @@ def describe_week(
         notes.append(
             "CLV is left out: there are neither payments nor subscriptions to learn it from"
         )
-    elif bundle.clv.stretch != 1.0:
+    elif bundle.clv.learnt_weeks != company.clv.horizon_weeks:
         notes.append(
             f"CLV is learnt from {bundle.clv.learnt_weeks} weeks and extrapolated to "
             f"{company.clv.horizon_weeks}"

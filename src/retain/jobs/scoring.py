@@ -32,6 +32,7 @@ from retain.jobs.opening import Company, as_day, open_company, settle_as_of
 from retain.jobs.panel import matrix, with_lists
 from retain.jobs.progress import Listener, Steps, silent
 from retain.jobs.recording import record_scored
+from retain.jobs.staying import Staying
 from retain.jobs.writing import write_week
 from retain.model import Bundle, load_bundle
 from retain.snapshots import ELIGIBLE, eligibility
@@ -216,9 +217,14 @@ def _score(
         scores[f"theme_{theme}"] = np.nan
         scores.loc[eligible, f"theme_{theme}"] = points
     _changes(scores, bundle, shown_before, chance, B, encoder.transform(before_known), eligible)
+    if bundle.curve is not None:
+        left = bundle.curve.churned_by(M, chance)
+        for at, weeks in enumerate(bundle.curve.horizons):
+            scores[f"churn_by_{weeks}w"] = np.where(eligible, left[:, at], np.nan)
     if bundle.clv is not None:
-        value = bundle.clv.predict(M)
-        value_low, value_high = bundle.clv.interval(M)
+        staying = Staying.of(company, bundle, M, B, encoder.transform(earlier), eligible)
+        value = bundle.clv.predict(M, staying.now)
+        value_low, value_high = bundle.clv.interval(M, staying.now)
         scores["clv"], scores["clv_low"], scores["clv_high"] = value, value_low, value_high
         scores["value_at_risk"] = np.where(eligible, chance * value, np.nan)
         value_drivers = _clv_drivers(
@@ -230,6 +236,7 @@ def _score(
             columns,
             ids,
             value,
+            staying,
             company.config.currency,
             peer_groups(history, there),
         )
@@ -397,16 +404,24 @@ def _clv_drivers(
     columns: list[Column],
     ids: Any,
     value: Any,
+    staying: Staying,
     currency: str,
     groups: Any,
 ) -> pd.DataFrame:
     assert bundle.clv is not None
-    factor = bundle.clv.stretch * bundle.clv.calibrator.factor
+    factor = bundle.clv.weeks * bundle.clv.calibrator.factor
     shap_values = explain.TreeShap(bundle.clv.head.booster_)
-    signals = explain.signal_contributions(shap_values(M), columns)
+    now, past = (
+        staying.credited(shap_values(rows), share)
+        for rows, share in ((M, staying.now), (before, staying.before))
+    )
+    X, earlier, columns = staying.shown(X, earlier, columns)
+    signals = explain.signal_contributions(now, columns)
     _, points = explain.additive_in_currency(signals, factor, value)
-    past = explain.signal_contributions(shap_values(before), columns)
-    _, points_before = explain.additive_in_currency(past, factor, bundle.clv.predict(before))
+    signals_before = explain.signal_contributions(past, columns)
+    _, points_before = explain.additive_in_currency(
+        signals_before, factor, bundle.clv.predict(before, staying.before)
+    )
     return explain.driver_table(
         "clv",
         signals,

@@ -13,42 +13,38 @@ import numpy as np
 import pandas as pd
 
 from retain import evaluate, tracking
-from retain.baselines import (
-    churn_baselines,
-    fit_bg_nbd,
-    fit_gamma_gamma,
-    naive_rate,
-    purchase_clv,
-    rfm_from_payments,
-)
+from retain.baselines import churn_baselines
 from retain.config import Config
-from retain.errors import RetainError, SnapshotError
+from retain.errors import SnapshotError
 from retain.features import Feature, load_own_features
-from retain.jobs.horizons import Observed, judged_curve, learnt_curve
+from retain.jobs.horizons import (
+    Leaving,
+    Observed,
+    judged_curve,
+    known_then,
+    learnt_curve,
+    longest_ripe,
+)
 from retain.jobs.opening import Company, as_day, open_company, settle_as_of
 from retain.jobs.panel import matrix, with_lists
 from retain.jobs.progress import Listener, Steps, silent
 from retain.jobs.promoting import promoted_in_passing
 from retain.jobs.recording import record_run, uri_of
 from retain.jobs.suspecting import stop_on_leaks
+from retain.jobs.valuing import learn_value, row_of, value_grid
 from retain.model import (
     Bundle,
     Encoder,
-    FittedClv,
     default_lightgbm,
     fit_churn,
-    fit_clv,
     save_bundle,
 )
 from retain.model.themes import learn_themes
 from retain.snapshots import (
     ELIGIBLE,
     churn_labels,
-    clv_basis,
-    clv_labels,
     eligibility,
     forward_split,
-    learnable_horizon,
     snapshot_weeks,
 )
 from retain.weeks import FoldedWeeks, History
@@ -189,7 +185,7 @@ def _train(
     folded = with_lists(folded, lists)
 
     steps("building features")
-    clv_weeks, learnt = _value_grid(company, folded, as_ofs)
+    clv_weeks, learnt = value_grid(company, folded, WARMUP_WEEKS)
     union = np.union1d(as_ofs, clv_weeks)
     why = eligibility(History(folded, union), company.churn)
     there = why != "not a customer yet"
@@ -263,7 +259,15 @@ def _train(
         chosen=judged.chosen,
         progress=steps.detail,
     )
-    curve = learnt_curve(observed, churn, company.churn, seed)
+    now = Leaving(churn, learnt_curve(observed, churn, company.churn, seed), observed)
+    then = known_then(
+        observed,
+        min([week, *clv_weeks[-1:], *longest_ripe(observed, company.churn)]),
+        company.churn,
+        judged.chosen,
+        seed=seed,
+        progress=steps.detail,
+    )
 
     steps("judging out of time")
     names = encoder.columns_
@@ -291,25 +295,36 @@ def _train(
         default_lightgbm=default_lightgbm,
         seed=seed,
     )
-    comparison = [_row("retain", figures)]
+    comparison = [row_of("retain", figures)]
     for name, score in others.items():
         beside = evaluate.churn_figures(y[test], score, who[test], capacity=capacity, seed=seed)
-        comparison.append(_row(name, beside))
+        comparison.append(row_of(name, beside))
 
     horizons = judged_curve(
         observed,
         company.churn,
-        judged.chosen,
+        then,
         capacity=company.config.review.capacity_per_week,
         seed=seed,
-        progress=steps.detail,
     )
     for one in horizons:
         one["as_of"] = str(folded.calendar.last_day(one["as_of"]))
 
     steps("learning value")
-    clv, clv_figures, clv_comparison = _value(
-        company, folded, X, encoder, built, clv_rows, clv_weeks, learnt, seed, steps
+    clv, clv_figures, clv_comparison = learn_value(
+        company,
+        folded,
+        encoder.transform(X[clv_rows]),
+        encoder.categorical,
+        when[clv_rows],
+        who[clv_rows],
+        (why == ELIGIBLE)[in_churn | in_clv][clv_rows],
+        clv_weeks,
+        learnt,
+        now,
+        then,
+        seed,
+        steps.detail,
     )
 
     steps("saving and recording")
@@ -343,7 +358,7 @@ def _train(
             "leaks": [dataclasses.asdict(one) for one in suspects],
             "seed": seed,
         },
-        curve=curve,
+        curve=now.curve,
     )
     folder = company.config.models_folder / f"{company.config.model_name}"
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -418,134 +433,6 @@ def _grid(company: Company, folded: FoldedWeeks, week: int) -> tuple[Any, int]:
     return as_ofs, tests
 
 
-def _value_grid(company: Company, folded: FoldedWeeks, as_ofs: Any) -> tuple[Any, int]:
-    """as_ofs whose value is known for the weeks that can be learnt; nothing without a basis."""
-    if clv_basis(folded, company.clv) is None:
-        return np.zeros(0, dtype=np.int64), 0
-    learnt = learnable_horizon(
-        folded.last_week - folded.recorded_from + 1, company.clv.horizon_weeks
-    )
-    every = company.config.snapshots.every_weeks
-    weeks = snapshot_weeks(
-        folded.last_week - learnt,
-        folded.recorded_from + WARMUP_WEEKS,
-        every,
-        company.config.snapshots.most,
-    )
-    return weeks, learnt
-
-
-def _value(
-    company: Company,
-    folded: FoldedWeeks,
-    X: pd.DataFrame,
-    encoder: Encoder,
-    built: Any,
-    rows: Any,
-    weeks: Any,
-    learnt: int,
-    seed: int,
-    steps: Steps,
-) -> tuple[FittedClv | None, dict[str, Any], list[dict[str, Any]]]:
-    """Learn CLV; judge it on the newest as_of whose value is known, beside a naive rate."""
-    if learnt == 0:
-        return None, {}, []
-    values = clv_labels(folded, weeks, company.clv, learnt)
-    when, who = built.as_of[rows], built.customer[rows]
-    y = values[np.searchsorted(weeks, when), who]
-    M = encoder.transform(X[rows])
-    stretch = _stretch(company, learnt)
-    level = company.config.clv.interval
-    fixed: dict[str, Any] = {
-        "learnt_weeks": learnt,
-        "categorical": encoder.categorical,
-        "seed": seed,
-    }
-    test = when == weeks.max()
-    learn = when <= weeks.max() - learnt
-    figures: dict[str, Any] = {}
-    comparison: list[dict[str, Any]] = []
-    chosen = None
-    if learn.any() and np.maximum(y[learn], 0).sum() > 0:
-        judged = fit_clv(
-            M[learn],
-            y[learn],
-            when[learn],
-            who[learn],
-            level=level,
-            **fixed,
-            progress=steps.detail,
-        )
-        chosen = judged.chosen
-        low, high = judged.interval(M[test])
-        figures = evaluate.clv_figures(
-            y[test], judged.predict(M[test]), who[test], low=low, high=high, seed=seed
-        )
-        comparison.append(_row("retain", figures))
-        for name, value in _value_baselines(company, folded, int(weeks.max()), learnt).items():
-            beside = evaluate.clv_figures(y[test], value[who[test]], who[test], seed=seed)
-            comparison.append(_row(name, beside))
-    fitted = fit_clv(
-        M,
-        y,
-        when,
-        who,
-        level=level,
-        stretch=stretch,
-        chosen=chosen,
-        **fixed,
-        progress=steps.detail,
-    )
-    return fitted, figures, comparison
-
-
-def _stretch(company: Company, learnt: int) -> float:
-    """Factor from the learnt weeks to the whole horizon: the same rate goes on, discounted."""
-    factor = (1.0 + company.clv.annual_discount_rate) ** (-1.0 / 52.0)
-    whole = sum(factor**week for week in range(1, company.clv.horizon_weeks + 1))
-    return whole / sum(factor**week for week in range(1, learnt + 1))
-
-
-def _value_baselines(
-    company: Company, folded: FoldedWeeks, week: int, learnt: int
-) -> dict[str, Any]:
-    """Value each customer by simple methods, as on the evening of `week`."""
-    history = History(folded.known_by(week), [week])
-    tenure = np.maximum(np.nan_to_num(history.tenure_weeks[0], nan=0.0), 1.0)
-    if clv_basis(folded, company.clv) == "mrr":
-        monthly = history.subscriptions.total("mrr")[0]
-        rate = monthly * 12.0 / 52.0 * company.clv.gross_margin
-        return {"today's MRR goes on": rate * learnt}
-    spent = history.payments.total("spend")[0]
-    out: dict[str, Any] = {
-        "naive rate": naive_rate(spent, tenure, learnt, company.clv.gross_margin)
-    }
-    if "subscriptions" in folded.panels:
-        return out  # BG/NBD is for purchases without contracts
-    day = company.calendar.last_day(week)
-    known = "recorded_at" in company.tables.columns["payments"]
-    bought = company.tables.con.sql(
-        "SELECT customer_id, paid_at, amount FROM payments WHERE amount >= 0 "
-        f"AND paid_at < DATE '{day}' + 1"
-        + (f" AND recorded_at < DATE '{day}' + 1" if known else "")
-    ).df()
-    rfm = rfm_from_payments(bought["customer_id"], bought["paid_at"], bought["amount"], day)
-    try:
-        value = purchase_clv(
-            fit_bg_nbd(rfm["frequency"], rfm["recency"], rfm["T"]),
-            fit_gamma_gamma(rfm["frequency"], rfm["monetary_value"]),
-            rfm,
-            horizon_weeks=learnt,
-            gross_margin=company.clv.gross_margin,
-            annual_discount_rate=company.clv.annual_discount_rate,
-        )
-    except RetainError:
-        return out  # nobody bought twice: BG/NBD has nothing to fit
-    by_id = pd.Series(np.asarray(value), index=rfm["customer_id"].astype(str).to_numpy())
-    out["BG/NBD + Gamma-Gamma"] = by_id.reindex(folded.customers.astype(str)).fillna(0.0).to_numpy()
-    return out
-
-
 def _without_trend(built: Any, folded: FoldedWeeks, as_ofs: Any) -> tuple[pd.DataFrame, Any]:
     """Leave out the season when there are not two years to tell it from a trend."""
     if as_ofs.max() - as_ofs.min() >= SEASON_WEEKS:
@@ -579,11 +466,3 @@ def _slim(rows: int, most: int = 30_000) -> int:
 
 def _share(mask: Any) -> float:
     return float(np.mean(mask)) if len(mask) else 0.0
-
-
-def _row(name: str, figures: dict[str, dict[str, float]]) -> dict[str, Any]:
-    row: dict[str, Any] = {"name": name}
-    for figure, value in figures.items():
-        row[figure] = value["value"]
-        row[f"{figure}_low"], row[f"{figure}_high"] = value["low"], value["high"]
-    return row

@@ -13,6 +13,7 @@ from retain.model.fitting import (
     FittedChurn,
     FittedClv,
     default_lightgbm,
+    discounted_weeks,
     fit_churn,
     fit_clv,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "MeanHead",
     "ScaleCalibrator",
     "default_lightgbm",
+    "discounted_weeks",
     "expit",
     "fit_churn",
     "fit_clv",

@@ -19,7 +19,7 @@ from retain.model.heads import ChurnHead, ClvHead
 
 __all__ = ["Bundle", "load_bundle", "save_bundle"]
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass
@@ -81,7 +81,9 @@ class Bundle:
             saved["clv"] = {
                 "factor": self.clv.calibrator.factor,
                 "learnt_weeks": self.clv.learnt_weeks,
-                "stretch": self.clv.stretch,
+                "weeks": self.clv.weeks,
+                "follows_curve": self.clv.follows_curve,
+                "usual_log_share": self.clv.usual_log_share,
                 "bins": self.clv.bins,
                 "chosen": self.clv.chosen,
             }
@@ -170,7 +172,9 @@ def load_bundle(folder: Path) -> Bundle:
                 ClvHead().from_text(texts["clv.txt"], wide),
                 ScaleCalibrator(saved["clv"]["factor"]),
                 saved["clv"]["learnt_weeks"],
-                saved["clv"]["stretch"],
+                saved["clv"]["weeks"],
+                saved["clv"]["follows_curve"],
+                saved["clv"]["usual_log_share"],
                 saved["clv"]["bins"],
                 saved["clv"]["chosen"],
             )

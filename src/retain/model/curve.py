@@ -105,6 +105,45 @@ class FittedCurve:
         curve[:, at_headline:] = np.maximum(curve[:, at_headline:], p[:, None])
         return curve
 
+    def share_there(
+        self, X: Any, probability: Any, weeks: int, annual_discount_rate: float
+    ) -> Floats:
+        """Return the share of the weeks ahead in which each customer is expected to be there.
+
+        Between two horizons the rate of leaving is even; past the last it goes on as it was.
+
+        Parameters
+        ----------
+        X, probability
+            As for `churned_by`.
+        weeks
+            Weeks ahead to count.
+        annual_discount_rate
+            A week in t weeks counts 1 / (1 + rate) ** (t / 52).
+
+        Returns
+        -------
+        array of shape (rows,)
+            In (0, 1].
+        """
+        left = self.churned_by(X, probability)[:, self.first :]
+        hazards = -np.log1p(-np.minimum(left, 1.0 - EDGE))
+        ends = np.array([0, *self.horizons[self.first :]])
+        hazards = np.column_stack([np.zeros(len(hazards)), hazards])
+        slope = (hazards[:, -1] - hazards[:, -2]) / (ends[-1] - ends[-2])
+        counts = (1.0 + annual_discount_rate) ** (-np.arange(1, weeks + 1) / 52.0)
+        there = np.zeros(len(hazards))
+        for week in range(1, weeks + 1):
+            at = week - 0.5  # who leaves in a week is there for half of it
+            if at >= ends[-1]:
+                hazard = hazards[:, -1] + slope * (at - ends[-1])
+            else:
+                end = int(np.searchsorted(ends, at, side="right"))
+                part = (at - ends[end - 1]) / (ends[end] - ends[end - 1])
+                hazard = hazards[:, end - 1] + part * (hazards[:, end] - hazards[:, end - 1])
+            there += counts[week - 1] * np.exp(-hazard)
+        return np.maximum(there / counts.sum(), EDGE)
+
     def _hazard(self, X: Floats, whole: Floats, at: int) -> Floats:
         score = _offset(whole, self.multiples[at], self.powers[at])
         if self.head is not None:

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from retain.errors import SnapshotError
 from retain.model.calibration import LogitCalibrator, ScaleCalibrator, expit
-from retain.model.heads import ChurnHead, ClvHead
+from retain.model.heads import ChurnHead, ClvHead, log_level
 
 __all__ = [
     "SETTINGS",
     "FittedChurn",
     "FittedClv",
     "default_lightgbm",
+    "discounted_weeks",
     "fit_churn",
     "fit_clv",
 ]
@@ -89,21 +90,29 @@ class FittedChurn:
 
 @dataclass
 class FittedClv:
-    """A CLV head with its level, its horizon and its intervals.
+    """A CLV head with its level and its intervals.
+
+    The value within so many weeks = the share of them in which the customer is expected to be
+    there x the margin of a week in which he is (what the head learns) x the weeks.
 
     Parameters
     ----------
     head
         Learnt from every ripe row.
     calibrator
-        From the raw score to currency within `learnt_weeks`.
+        From the raw score to margin in a week with the customer, currency.
     learnt_weeks
         Weeks of value that the labels held.
-    stretch
-        Factor from the learnt weeks to the whole horizon; 1 when nothing is extrapolated.
+    weeks
+        Discounted weeks of the whole horizon: a week in a year counts 1 / (1 + rate).
+    follows_curve
+        The share comes from the curve of leaving; else everyone's is 1.
+    usual_log_share
+        Mean log of the share over the rows learnt from: that of customers without one, and where
+        its credit starts from.
     bins
-        Edges of predicted value (ascending) and, per bin, the lower and upper multiple or amount of
-        the interval: arrays of shape (bins,), in currency of the learnt weeks.
+        Edges of the value of a week (ascending) and, per bin, the multiples of the expected value
+        between which outcomes fell.
     chosen
         Settings and rounds.
     """
@@ -111,23 +120,50 @@ class FittedClv:
     head: ClvHead
     calibrator: ScaleCalibrator
     learnt_weeks: int
-    stretch: float
+    weeks: float
+    follows_curve: bool = False
+    usual_log_share: float = 0.0
     bins: dict[str, list[float]] = field(default_factory=dict)
     chosen: dict[str, Any] = field(default_factory=dict)
 
-    def predict(self, X: Any) -> Floats:
-        """Return expected discounted margin within the horizon, shape (rows,), currency."""
-        return self.stretch * self.calibrator(self.head.raw_score(X))
+    def predict(self, X: Any, share: Any = None, weeks: float | None = None) -> Floats:
+        """Return expected discounted margin, shape (rows,), currency.
 
-    def interval(self, X: Any) -> tuple[Floats, Floats]:
+        Parameters
+        ----------
+        X
+            Encoded features, shape (rows, columns).
+        share
+            Share of the discounted weeks in which the customer is expected to be there, in
+            (0, 1], nan where that has no meaning, shape (rows,); None where value does not follow
+            the curve.
+        weeks
+            Discounted weeks to count; default: the whole horizon.
+        """
+        return self._a_week(X, share) * (self.weeks if weeks is None else weeks)
+
+    def interval(
+        self, X: Any, share: Any = None, weeks: float | None = None
+    ) -> tuple[Floats, Floats]:
         """Return the interval in which outcomes of similar predictions fell out of time."""
-        value = self.calibrator(self.head.raw_score(X))
+        a_week = self._a_week(X, share)
         if not self.bins:
-            return np.full(len(value), np.nan), np.full(len(value), np.nan)
-        at = np.searchsorted(np.array(self.bins["edges"]), value, side="right")
+            return np.full(len(a_week), np.nan), np.full(len(a_week), np.nan)
+        at = np.searchsorted(np.array(self.bins["edges"]), a_week, side="right")
+        value = a_week * (self.weeks if weeks is None else weeks)
         low = np.minimum(value * np.array(self.bins["low"])[at], value)
         high = np.maximum(value * np.array(self.bins["high"])[at], value)
-        return self.stretch * low, self.stretch * high
+        return low, high
+
+    def log_share(self, share: Any) -> Any:
+        """Return what the share adds to the raw score: its log, the usual one where nan."""
+        if share is None:
+            return self.usual_log_share
+        log = np.log(np.asarray(share, dtype=np.float64))
+        return np.where(np.isnan(log), self.usual_log_share, log)
+
+    def _a_week(self, X: Any, share: Any) -> Floats:
+        return self.calibrator(self.head.raw_score(X) + self.log_share(share))
 
 
 def fit_churn(
@@ -224,14 +260,16 @@ def fit_clv(
     who: Any,
     *,
     learnt_weeks: int,
-    stretch: float = 1.0,
+    annual_discount_rate: float = 0.0,
+    horizon_weeks: int | None = None,
+    share: Any = None,
     categorical: list[int] | None = None,
     level: float = 0.9,
     seed: int = 0,
     chosen: dict[str, Any] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> FittedClv:
-    """Learn the margin to expect in `learnt_weeks`, with its level and interval out of time.
+    """Learn the margin of a week with the customer, with its level and interval out of time.
 
     Parameters
     ----------
@@ -239,8 +277,14 @@ def fit_clv(
         As for `fit_churn`; y in currency.
     learnt_weeks
         Weeks of value in y; also the purge between learning and judging.
-    stretch
-        Factor from the learnt weeks to the configured horizon.
+    annual_discount_rate
+        As y is discounted.
+    horizon_weeks
+        Weeks of value asked for; default: those learnt.
+    share
+        Share of the learnt weeks, discounted, in which each row's customer was expected to be
+        there by a model that had not learnt from that customer, shape (rows,), nan where that has
+        no meaning; None where value does not follow the curve of leaving.
     categorical
         Positions of categorical columns.
     level
@@ -259,10 +303,16 @@ def fit_clv(
             "CLV: no snapshot was followed by any revenue, so there is no value to learn. "
             "Check the payments or subscriptions table and clv.horizon_weeks."
         )
+    log_share, usual = np.zeros(len(y)), 0.0
+    if share is not None and not np.isnan(share).all():
+        usual = float(np.nanmean(np.log(share)))
+        log_share = np.where(np.isnan(share), usual, np.log(share))
     fixed: dict[str, Any] = {"categorical": tuple(categorical or ()), "seed": seed}
     folds = _folds(when, learnt_weeks)
     if chosen is None:
-        chosen = _search(ClvHead, "tweedie", X, gains, when, who, folds, fixed, progress)
+        chosen = _search(
+            ClvHead, "tweedie", X, gains, when, who, folds, fixed, progress, offset=log_share
+        )
     settings = _for_rows(chosen, len(y))
     head = ClvHead(**settings, **fixed)
     raw, seen = np.full(len(y), np.nan), np.zeros(len(y), dtype=bool)
@@ -271,17 +321,39 @@ def fit_clv(
             continue
         progress("levelling out of time")
         train = _thinned(train, who, seed, FOLD_ROWS)
-        raw[test] = ClvHead(**settings, **fixed).fit(X[train], gains[train]).raw_score(X[test])
+        fold = ClvHead(**settings, **fixed).fit(X[train], gains[train], log_share[train])
+        raw[test] = fold.raw_score(X[test]) + fold.level_ + log_share[test]
         seen[test] = True
     calibrator, bins = ScaleCalibrator(), {}
+    whole = discounted_weeks(learnt_weeks, annual_discount_rate)
     if seen.any():
         periods = (when[seen].max() - when[seen].min()) / max(learnt_weeks, 1) + 1.0
         weight = _recent(when[seen], learnt_weeks)
         calibrator = ScaleCalibrator.fit(raw[seen], y[seen], weight, periods)
-        bins = _interval_bins(calibrator(raw[seen]), y[seen], level)
+        bins = _interval_bins(calibrator(raw[seen]) / whole, y[seen] / whole, level)
     progress("learning value from every snapshot")
-    head.fit(X, gains)
-    return FittedClv(head, calibrator, learnt_weeks, stretch, bins, chosen)
+    head.fit(X, gains, log_share)
+    return FittedClv(
+        head,
+        ScaleCalibrator(calibrator.factor * float(np.exp(head.level_)) / whole),
+        learnt_weeks,
+        discounted_weeks(horizon_weeks or learnt_weeks, annual_discount_rate),
+        share is not None,
+        usual,
+        bins,
+        chosen,
+    )
+
+
+def discounted_weeks(weeks: int, annual_discount_rate: float) -> float:
+    """Add up the weeks, a later one counting less: week t is divided by (1 + rate) ** (t / 52).
+
+    Examples
+    --------
+    >>> discounted_weeks(52, 0.0), round(discounted_weeks(52, 0.10), 2)
+    (52.0, 49.54)
+    """
+    return float(np.sum((1.0 + annual_discount_rate) ** (-np.arange(1, weeks + 1) / 52.0)))
 
 
 def default_lightgbm(X: Any, y: Any, seed: int = 0) -> Any:
@@ -337,6 +409,7 @@ def _search(
     folds: list[tuple[Any, Any]],
     fixed: dict[str, Any],
     progress: Callable[[str], None],
+    offset: Floats | None = None,
 ) -> dict[str, Any]:
     """Try each setting on rows later than those learnt from; take the best with its rounds."""
     if not folds:  # too little history to look ahead: the stiff one, and it is said on the card
@@ -353,7 +426,16 @@ def _search(
         for train, test in usable[:2]:
             train, test = _thinned(train, who, fixed["seed"]), _thinned(test, who, fixed["seed"])
             one = head(**setting, **fixed, rounds=MOST_ROUNDS)
-            _, record = one._train(X[train], y[train], (X[test], y[test]))
+            if offset is None:
+                _, record = one._train(X[train], y[train], (X[test], y[test]))
+            else:
+                level = log_level(y[train], offset[train])
+                _, record = one._train(
+                    X[train],
+                    y[train],
+                    (X[test], y[test], level + offset[test]),
+                    offset=level + offset[train],
+                )
             curves.append(np.array(record["valid_0"][metric]))
         mean = np.mean(curves, axis=0)
         best = max(int(mean.argmin()) + 1, LEAST_ROUNDS)

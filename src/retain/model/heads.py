@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from retain.model.calibration import expit
 
-__all__ = ["ChurnHead", "ClvHead", "MeanHead"]
+__all__ = ["ChurnHead", "ClvHead", "MeanHead", "log_level"]
 
 Floats = NDArray[np.float64]
 
@@ -231,11 +231,17 @@ class ClvHead(RegressorMixin, _BoostedTrees):
         )
         self.variance_power = variance_power
 
+    level_ = 0.0  # where the trees hold it, or a factor beside a head that was loaded
+
     def _objective(self) -> dict[str, Any]:
         return {"objective": "tweedie", "tweedie_variance_power": self.variance_power}
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Learn from X of shape (rows, columns) and amounts y; losses count as zero."""
+    def fit(self, X: Any, y: Any, log_share: Any = None) -> Self:
+        """Learn from X of shape (rows, columns) and amounts y; losses count as zero.
+
+        With `log_share`, shape (rows,), amounts are `exp(raw_score + level_ + log_share)`: what
+        the head learns is the amount that a whole share brings.
+        """
         X, y = validate_data(
             self,
             X,
@@ -245,18 +251,28 @@ class ClvHead(RegressorMixin, _BoostedTrees):
             y_numeric=True,
             ensure_min_samples=2,
         )
-        self.booster_, _ = self._train(X, np.maximum(y, 0.0))
+        y = np.maximum(y, 0.0)
+        if log_share is None:
+            self.booster_, _ = self._train(X, y)
+        else:
+            self.level_ = log_level(y, log_share)
+            self.booster_, _ = self._train(X, y, offset=self.level_ + log_share)
         return self
 
     def predict(self, X: Any) -> Floats:
-        """Return expected amounts, shape (rows,)."""
-        return np.exp(self.raw_score(X))
+        """Return the amounts that a whole share is expected to bring, shape (rows,)."""
+        return np.exp(self.raw_score(X) + self.level_)
 
     def __sklearn_tags__(self) -> Any:
         """Say that amounts are meant, which are not below zero."""
         tags = super().__sklearn_tags__()
         tags.target_tags.positive_only = True
         return tags
+
+
+def log_level(y: Any, log_share: Any) -> float:
+    """Return the log of the amount that a whole share brings on average."""
+    return float(np.log(np.sum(y) / np.sum(np.exp(log_share))))
 
 
 class MeanHead(RegressorMixin, _BoostedTrees):
