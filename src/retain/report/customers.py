@@ -79,6 +79,7 @@ class Customer:
     p: int
     low: int | None
     high: int | None
+    by: tuple[tuple[int, int], ...]
     above: int | None
     before: int | None
     change: int | None
@@ -357,6 +358,7 @@ def _customer(
         p=p,
         low=_share(row.get("churn_low")),
         high=_share(row.get("churn_high")),
+        by=_by_horizon(row) if full else (),
         above=None if above is None else min(int(above * 100), 99),
         before=before,
         change=change,
@@ -377,6 +379,17 @@ def _customer(
         weeks=weeks,
         full=full,
     )
+
+
+def _by_horizon(row: Any) -> tuple[tuple[int, int], ...]:
+    """Weeks, and the probability of having left by then, as far as they are known."""
+    found = []
+    for name in row.keys():
+        weeks = str(name).removeprefix("churn_by_").removesuffix("w")
+        share = _share(row[name]) if weeks.isdigit() else None
+        if share is not None:
+            found.append((int(weeks), share))
+    return tuple(sorted(found))
 
 
 def left_out(scores: pd.DataFrame, most: int = 200) -> dict[str, tuple[int, list[str]]]:

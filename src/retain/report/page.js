@@ -142,6 +142,7 @@
   const factsOf = (c) => {
     const facts = [];
     if (c.low !== null && c.high !== null) facts.push(D.interval + "% interval " + percent(c.low) + " – " + percent(c.high));
+    if (c.by.length > 1) facts.push("gone within " + c.by.map(([weeks, share]) => weeks + " weeks " + percent(share)).join(" · "));
     if (c.above !== null) facts.push("higher than " + c.above + "% of eligible customers");
     if (c.health !== null) facts.push("health score " + number(c.health));
     if (c.coverage !== null) facts.push(c.coverage + "% of the signals known");
