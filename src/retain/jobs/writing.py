@@ -93,7 +93,7 @@ def write_week(
     target = store.week(as_of)
     target.parent.mkdir(parents=True, exist_ok=True)
     with store.replacing(target) as folder:
-        _write(scores[list(SCORE_COLUMNS)], folder / "scores.parquet")
+        _write(scores[_columns(scores)], folder / "scores.parquet")
         _write(drivers, folder / "drivers.parquet")
         _write(weekly, folder / "weekly.parquet")
         text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False)
@@ -106,6 +106,13 @@ def write_week(
             manifest=json.loads(text),  # as `retain report` will read it: the same page
         )
     return target
+
+
+def _columns(scores: pd.DataFrame) -> list[str]:
+    """Name the columns to write: one per horizon asked for stands after the headline's interval."""
+    after = SCORE_COLUMNS.index("churn_high") + 1
+    horizons = [name for name in scores.columns if str(name).startswith("churn_by_")]
+    return [*SCORE_COLUMNS[:after], *horizons, *SCORE_COLUMNS[after:]]
 
 
 def _write(frame: pd.DataFrame, path: Path) -> None:
