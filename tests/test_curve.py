@@ -71,12 +71,12 @@ def test_who_is_at_risk_today_may_be_less_so_later() -> None:
     curve = Customers(known.X, by, known.true).learn()
 
     assert abs(curve.powers[2]) < 0.1
-    stays = -np.log1p(-curve.churned_by(known.X, known.chance))
+    stays = -np.log1p(-curve.gone_by(known.X, known.chance))
     np.testing.assert_allclose(stays[:, 2] - stays[:, 1], -np.log(0.8), atol=0.05)
 
 
 def test_the_curve_never_falls_and_passes_through_the_probability_on_the_page(known, curve):
-    shown = curve.churned_by(known.X, known.chance)
+    shown = curve.gone_by(known.X, known.chance)
 
     assert (np.diff(shown, axis=1) >= 0).all()
     np.testing.assert_array_equal(shown[:, 1], known.chance)
@@ -84,7 +84,7 @@ def test_the_curve_never_falls_and_passes_through_the_probability_on_the_page(kn
 
 
 def test_who_leaves_later_than_others_is_told_apart(known, curve):
-    shown = curve.churned_by(known.X, known.chance)
+    shown = curve.gone_by(known.X, known.chance)
 
     np.testing.assert_allclose(shown.mean(axis=0), known.true.mean(axis=0), atol=0.015)
     for late in (known.X[:, 1] > 0, known.X[:, 1] <= 0):
@@ -99,7 +99,7 @@ def test_customers_whose_later_weeks_are_not_over_count_in_the_earlier_ones(know
     curve = Customers(known.X, by, known.true).learn()
 
     assert curve.chosen["rows"] > len(known.X) + (~young).sum()
-    shown = curve.churned_by(known.X, known.chance)
+    shown = curve.gone_by(known.X, known.chance)
     np.testing.assert_allclose(shown.mean(axis=0), known.true.mean(axis=0), atol=0.02)
 
 
@@ -110,7 +110,7 @@ def test_past_what_was_learnt_the_last_rate_goes_on_and_it_is_said(known):
 
     assert curve.learnt_weeks == 26
     assert np.isnan(curve.multiples[3])
-    stays = -np.log1p(-curve.churned_by(known.X, known.chance))
+    stays = -np.log1p(-curve.gone_by(known.X, known.chance))
     # 26 weeks at the rate of the 13 before
     np.testing.assert_allclose(stays[:, 3] - stays[:, 2], 2 * (stays[:, 2] - stays[:, 1]))
 
@@ -119,7 +119,7 @@ def test_horizons_without_a_meaning_stay_empty(known):
     by = known.by.copy()
     by[:, 0] = np.nan
     curve = Customers(known.X, by, known.true).learn()
-    shown = curve.churned_by(known.X, known.chance)
+    shown = curve.gone_by(known.X, known.chance)
 
     assert curve.first == 1
     assert np.isnan(shown[:, 0]).all()
@@ -127,7 +127,7 @@ def test_horizons_without_a_meaning_stay_empty(known):
 
 
 def test_certainties_stay_finite(curve):
-    shown = curve.churned_by(np.zeros((3, 4)), np.array([0.0, 1.0, 1e-15]))
+    shown = curve.gone_by(np.zeros((3, 4)), np.array([0.0, 1.0, 1e-15]))
 
     assert np.isfinite(shown).all()
     assert (np.diff(shown, axis=1) >= 0).all()

@@ -64,6 +64,8 @@ FUTURE = {"churn_labels", "churned_by", "clv_labels", "later_totals"}
 SEES_FUTURE = {
     "snapshots.py",
     "jobs/training.py",
+    "jobs/horizons.py",
+    "jobs/valuing.py",
     "jobs/suspecting.py",
     "jobs/outcomes.py",
     "jobs/effort.py",

@@ -236,8 +236,8 @@ def test_a_loaded_bundle_predicts_the_same(panel, bundle, tmp_path):
     )
     np.testing.assert_array_equal(bundle.clv.interval(panel.X), loaded.clv.interval(panel.X))
     np.testing.assert_array_equal(
-        bundle.curve.churned_by(panel.X, panel.chance),
-        loaded.curve.churned_by(panel.X, panel.chance),
+        bundle.curve.gone_by(panel.X, panel.chance),
+        loaded.curve.gone_by(panel.X, panel.chance),
     )
     assert loaded.churn.head.predict(panel.X[:5]).tolist() == (
         bundle.churn.head.predict(panel.X[:5]).tolist()

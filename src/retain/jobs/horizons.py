@@ -190,7 +190,7 @@ def _figures(
     rows: Observed, week: int, churn: FittedChurn, curve: FittedCurve, capacity: int, seed: int
 ) -> list[dict[str, Any]]:
     test = rows.when == week
-    shown = curve.churned_by(rows.X[test], churn.predict(rows.X[test]))
+    shown = curve.gone_by(rows.X[test], churn.predict(rows.X[test]))
     out = []
     for at, weeks in enumerate(rows.horizons):
         seen = rows.by[test, at]

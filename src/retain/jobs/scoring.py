@@ -218,7 +218,7 @@ def _score(
         scores.loc[eligible, f"theme_{theme}"] = points
     _changes(scores, bundle, shown_before, chance, B, encoder.transform(before_known), eligible)
     if bundle.curve is not None:
-        left = bundle.curve.churned_by(M, chance)
+        left = bundle.curve.gone_by(M, chance)
         for at, weeks in enumerate(bundle.curve.horizons):
             scores[f"churn_by_{weeks}w"] = np.where(eligible, left[:, at], np.nan)
     if bundle.clv is not None:

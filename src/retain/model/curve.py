@@ -66,7 +66,7 @@ class FittedCurve:
         last = max(at for at, one in enumerate(self.multiples) if one == one)
         return self.horizons[last]
 
-    def churned_by(self, X: Any, probability: Any) -> Floats:
+    def gone_by(self, X: Any, probability: Any) -> Floats:
         """Return the probability of having left by each horizon, shape (rows, horizons).
 
         Parameters
@@ -115,7 +115,7 @@ class FittedCurve:
         Parameters
         ----------
         X, probability
-            As for `churned_by`.
+            As for `gone_by`.
         weeks
             Weeks ahead to count.
         annual_discount_rate
@@ -126,7 +126,7 @@ class FittedCurve:
         array of shape (rows,)
             In (0, 1].
         """
-        left = self.churned_by(X, probability)[:, self.first :]
+        left = self.gone_by(X, probability)[:, self.first :]
         hazards = -np.log1p(-np.minimum(left, 1.0 - EDGE))
         ends = np.array([0, *self.horizons[self.first :]])
         hazards = np.column_stack([np.zeros(len(hazards)), hazards])

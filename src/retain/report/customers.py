@@ -384,7 +384,7 @@ def _customer(
 def _by_horizon(row: Any) -> tuple[tuple[int, int], ...]:
     """Weeks, and the probability of having left by then, as far as they are known."""
     found = []
-    for name in row.keys():
+    for name in row:
         weeks = str(name).removeprefix("churn_by_").removesuffix("w")
         share = _share(row[name]) if weeks.isdigit() else None
         if share is not None:
