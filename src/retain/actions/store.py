@@ -34,7 +34,12 @@ __all__ = ["StaleWrite", "Store", "Writing", "moment_text", "open_store"]
 
 SCHEMA = 1  # counts up with each change of the tables; MIGRATIONS say how to get there
 MIGRATIONS: dict[int, tuple[str, ...]] = {}  # version reached -> statements that lead there
-TABLE_MODULES = ("retain.actions.schema", "retain.actions.people")  # modules that declare tables
+# modules that declare tables
+TABLE_MODULES = (
+    "retain.actions.schema",
+    "retain.actions.people",
+    "retain.actions.alert_tables",
+)
 OUR_LOCK = 7382951  # a number of ours among PostgreSQL's advisory locks
 PATIENCE_S = 30  # how long a writer waits for the others
 LONGEST_TEXT = 20_000  # characters of one value

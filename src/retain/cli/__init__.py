@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from retain.cli import team
+    from retain.cli import team, watching
 
     parser = argparse.ArgumentParser(
         prog="retain",
@@ -187,6 +187,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     team.add_commands(command)
+    watching.add_commands(command)
 
     one = command(
         "backtest",
@@ -362,6 +363,8 @@ def _train(given: Any) -> int:
 
 
 def _score(given: Any) -> int:
+    from retain.cli import watching
+
     with _progress() as listener:
         from retain.jobs import score
 
@@ -374,7 +377,7 @@ def _score(given: Any) -> int:
         )
     _show_week(week)
     _say(f"\nwritten to {week.folder}")
-    return DONE
+    return DONE if week.alerts is None else watching.show_watched(week.alerts)
 
 
 def _backtest(given: Any) -> int:

@@ -60,7 +60,10 @@ def redact(text: str, config: Config | None = None) -> str:
     >>> redact("postgresql://ann:pa55@db/crm?token=abc")
     'postgresql://ann:***@db/crm?token=***'
     """
-    variables = () if config is None else (config.tracking.uri_env, config.review.database_env)
+    variables: tuple[str | None, ...] = ()
+    if config is not None:
+        variables = (config.tracking.uri_env, config.review.database_env)
+        variables += config.alerts.secrets() if config.alerts else ()
     for variable in variables:
         if variable and (secret := os.environ.get(variable)):
             text = text.replace(secret, "***")

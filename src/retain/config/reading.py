@@ -152,6 +152,10 @@ def _anchored(given: dict[str, Any], folder: Path) -> dict[str, Any]:
         return os.path.normpath(folder / Path(file).expanduser()) + mark + rest
 
     out = {k: place(v) if k in {"store", "models", "features"} else v for k, v in given.items()}
+    file = (out.get("alerts") or {}).get("file") if isinstance(out.get("alerts"), dict) else None
+    if isinstance(file, dict) and "folder" in file:
+        anchored = {**file, "folder": place(file["folder"])}
+        out["alerts"] = {**out["alerts"], "file": anchored}
     if isinstance(out.get("tables"), dict):
         tables = dict(out["tables"])
         for table, mapping in tables.items():

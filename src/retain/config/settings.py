@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
 
+from retain.config.alerts import Alerts
 from retain.config.metrics import Metrics
 from retain.config.review import Review
 from retain.config.section import Section, Texts, Weekday, one_open_address
@@ -338,6 +339,9 @@ class Config(Section):
     leaks: Leaks = Field(default_factory=Leaks, description="What the leak check lets pass.")
     tracking: Tracking = Field(default_factory=Tracking, description="Where runs are recorded.")
     review: Review = Field(default_factory=Review, description="What the team can handle.")
+    alerts: Alerts | None = Field(
+        default=None, description="What owners are told about, and how; null: no alerts."
+    )
     backtest: Backtest = Field(
         default_factory=Backtest, description="Which past weeks are replayed as if live."
     )

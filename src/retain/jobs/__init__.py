@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from retain.jobs.reporting import report
     from retain.jobs.scoring import Scored, score
     from retain.jobs.training import Trained, train
+    from retain.jobs.watching import Watched, watch, watch_every
 
 __all__ = [
     "Backtested",
@@ -32,6 +33,7 @@ __all__ = [
     "Queued",
     "Scored",
     "Trained",
+    "Watched",
     "backtest",
     "check",
     "demo",
@@ -44,6 +46,8 @@ __all__ = [
     "report",
     "score",
     "train",
+    "watch",
+    "watch_every",
 ]
 
 _HOMES = {
@@ -68,6 +72,9 @@ _HOMES = {
     "score": "scoring",
     "Trained": "training",
     "train": "training",
+    "Watched": "watching",
+    "watch": "watching",
+    "watch_every": "watching",
 }
 
 

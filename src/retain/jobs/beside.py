@@ -38,6 +38,7 @@ def peer_groups(history: History, there: Any) -> Any:
 def add_contract(scores: pd.DataFrame, history: History, there: Any, company: Company) -> None:
     """Show MRR, plan and the derived renewal date."""
     scores["mrr"], scores["renews_at"], scores["plan"] = np.nan, None, None
+    scores["term_months"] = np.nan
     if not history.has("subscriptions"):
         return
     contracts = history.subscriptions
@@ -45,7 +46,9 @@ def add_contract(scores: pd.DataFrame, history: History, there: Any, company: Co
     if history.categories("subscriptions", "plan"):
         scores["plan"] = history.texts("subscriptions", "plan")[0][there]
     if contracts.has("billing_months"):
-        term = contracts.latest("billing_months")[0][there] * DAYS_PER_MONTH
+        months = contracts.latest("billing_months")[0][there]
+        scores["term_months"] = months
+        term = months * DAYS_PER_MONTH
         start = contracts.latest("start_day")[0][there]
         today = float(history.as_of_day[0, 0])
         left = term - np.mod(today - start, term)

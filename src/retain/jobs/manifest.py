@@ -119,10 +119,12 @@ def _sources(company: Company, day: date) -> tuple[dict[str, Any], list[str]]:
             "used": counts.used,
             "set_aside": counts.set_aside,
             "stale_days": stale,
+            "is_stale": False,
         }
         if stale is None or name in NEVER_STALE or stale < STALE_DAYS:
             continue
         if stale >= SPARSE_TIMES * usual_gap:  # a row a month is not stale after two weeks
+            sources[name]["is_stale"] = True
             notes.append(f"{name}: the newest row is {stale} days older than {day}")
     return sources, notes
 

@@ -19,7 +19,15 @@ from retain.snapshots import ChurnRule, ClvRule
 from retain.tables import Tables, read_tables
 from retain.weeks import Calendar, FoldedWeeks, fold_tables
 
-__all__ = ["Company", "as_day", "company_of", "open_company", "read_company", "settle_as_of"]
+__all__ = [
+    "Company",
+    "as_day",
+    "company_of",
+    "open_company",
+    "read_company",
+    "settle_as_of",
+    "table_mappings",
+]
 
 OLDEST_YEAR = 1971  # rows dated earlier are set aside
 
@@ -83,7 +91,7 @@ def read_company(
     """
     settings = config if isinstance(config, Config) else load_config(config)
     _known_tables("tables", frames or {})
-    mappings = _mappings(settings, frames or {})
+    mappings = table_mappings(settings, frames or {})
     _known_tables("--without", without)
     for name in without:
         mappings.pop(name, None)
@@ -205,15 +213,17 @@ def _known_tables(what: str, names: Iterable[str]) -> None:
             raise ConfigError(f"{what}: {name!r} is not a table; {hint}")
 
 
-def _mappings(config: Config, frames: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+def table_mappings(
+    config: Config, frames: Mapping[str, pd.DataFrame] | None = None
+) -> dict[str, Any]:
     """Turn the tables section into plain mappings; a frame stands in for its source."""
     mappings = {}
     for name in type(config.tables).model_fields:
         given: TableConfig | None = getattr(config.tables, name)
-        if given is None and name not in frames:
+        if given is None and name not in (frames or {}):
             continue
         plain = {} if given is None else {f: getattr(given, f) for f in type(given).model_fields}
-        if name in frames:
+        if frames and name in frames:
             plain |= {"source": frames[name], "query": None, "sources": {}}
         mappings[name] = table_room.Mapping(**plain)
     return mappings

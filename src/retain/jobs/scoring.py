@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from retain.jobs.panel import matrix, with_lists
 from retain.jobs.progress import Listener, Steps, silent
 from retain.jobs.recording import record_scored
 from retain.jobs.staying import Staying
+from retain.jobs.watching import Watched, raise_and_send
 from retain.jobs.writing import write_week
 from retain.model import Bundle, load_bundle
 from retain.snapshots import ELIGIBLE, eligibility
@@ -67,6 +68,8 @@ class Scored:
         As written.
     manifest
         As written.
+    alerts
+        What was told of the week; None without alerts, or when a newer week is scored.
     """
 
     as_of: date
@@ -75,6 +78,7 @@ class Scored:
     drivers: pd.DataFrame
     weekly: pd.DataFrame
     manifest: dict[str, Any]
+    alerts: Watched | None = None
 
 
 def score(
@@ -119,11 +123,12 @@ def score(
     without = (without,) if isinstance(without, str) else tuple(without)
     company = open_company(config, tables, without)
     with company.store.locked("score"):
-        week = _score(company, as_of, model, features, without, steps)
+        scored = _score(company, as_of, model, features, without, steps)
         if "review" in company.config.model_fields_set:  # the team works with the list
             with open_actions(company.config):
                 pass
-        return week
+    # the week is written and stays, whatever becomes of the alerts
+    return replace(scored, alerts=raise_and_send(company.config, scored.as_of))
 
 
 def _score(

@@ -35,6 +35,7 @@ SCORE_COLUMNS = (
     "clv_high",
     "mrr",
     "renews_at",
+    "term_months",
     "value_at_risk",
     *(f"driver_{rank}" for rank in range(1, 6)),
     "protective_1",

@@ -4,6 +4,7 @@
 """
 
 from retain.tables.mapping import Counts, Finding, Mapping
+from retain.tables.news import News, fingerprint_of, read_news
 from retain.tables.propose import propose_config
 from retain.tables.reading import read_tables
 from retain.tables.result import Tables, write_quarantine
@@ -17,9 +18,12 @@ __all__ = [
     "Counts",
     "Finding",
     "Mapping",
+    "News",
     "TableSpec",
     "Tables",
+    "fingerprint_of",
     "propose_config",
+    "read_news",
     "read_tables",
     "write_quarantine",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,12 @@ class Staged:
 
 
 def stage(
-    con: Any, table: str, mapping: Mapping, zone: str, summaries: Path | None = None
+    con: Any,
+    table: str,
+    mapping: Mapping,
+    zone: str,
+    summaries: Path | None = None,
+    since: datetime | None = None,
 ) -> Staged:
     """Open a source and cast it into ``staged_<table>``.
 
@@ -85,6 +91,8 @@ def stage(
         The work database, one of our tables, where it is, and the zone whose days count.
     summaries
         Folder that keeps what was learnt of the files of a long log.
+    since
+        Leave out rows of which every instant lies before; None takes all.
 
     Raises
     ------
@@ -102,8 +110,15 @@ def stage(
     }
     attributes = _attribute_kinds(con, spec, mapping, source, columns, extras)
     select = _select(spec, mapping, source, columns, casts, attributes, extras)
+    if since is not None:
+        moments = [c for c in columns if spec.column(c).kind == "instant"]
+        newest = f"greatest({', '.join(map(quoted, moments))})"
+        begins = f"TIMESTAMP '{since:%Y-%m-%d %H:%M:%S}'"
+        select = f"SELECT * FROM ({select}) WHERE {newest} >= {begins}"
     relation = f"staged_{table}"
-    log = _long_log(con, spec, mapping, source, columns, zone, summaries)
+    log = None
+    if since is None:
+        log = _long_log(con, spec, mapping, source, columns, zone, summaries)
     try:
         with one_thread(con, source.is_ordered_only):
             con.execute(f"CREATE {'TABLE' if log is None else 'VIEW'} {relation} AS {select}")

@@ -4,6 +4,7 @@ from retain.weeks.calendar import Calendar
 from retain.weeks.fold import FOLDS, fold_tables
 from retain.weeks.history import History, Missing, Panel
 from retain.weeks.rows import FoldedWeeks, PanelRows
+from retain.weeks.usual import UsualWeeks, read_usual
 
 __all__ = [
     "FOLDS",
@@ -13,5 +14,7 @@ __all__ = [
     "Missing",
     "Panel",
     "PanelRows",
+    "UsualWeeks",
     "fold_tables",
+    "read_usual",
 ]
