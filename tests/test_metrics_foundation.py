@@ -7,12 +7,24 @@ from decimal import Decimal
 from fractions import Fraction
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from money_tables import random_contracts
 
 from retain.errors import TableError
-from retain.metrics import NO_SEGMENT, Metric, Period, Selected, nps
+from retain.metrics import (
+    NO_SEGMENT,
+    Metric,
+    Period,
+    Selected,
+    customer_churn_rate,
+    mrr,
+    nps,
+    quick_ratio,
+    sla_met,
+)
 from retain.metrics.intervals import net_interval, share_interval, z_of
 from retain.metrics.rows import Rows
 
@@ -247,3 +259,46 @@ def test_a_level_outside_its_range_is_refused():
     assert 1.96 == pytest.approx(z_of(0.95), abs=1e-3)
     with pytest.raises(TableError, match="level should lie between 0 and 1"):
         net_interval(1, 1, 2, level=95)
+
+
+def test_tables_in_a_connection_give_the_answers_and_ids_of_frames():
+    frame = random_contracts(7, 150)
+    frame["plan"] = np.where(np.arange(150) % 2, "gold", "lead")
+    frame["is_trial"] = np.arange(150) % 9 == 0
+    known = pd.DataFrame({"customer_id": [f"c{at}" for at in range(20)], "segment": "first"})
+    con = duckdb.connect()
+    con.register("spans", frame)
+    con.register("known", known)
+    spans, customers = Selected(con, "FROM spans"), Selected(con, "FROM known")
+    cuts = ["segment", "plan"]
+    for calculator in (mrr, customer_churn_rate, quick_ratio):
+        for period in (OCTOBER, OCTOBER.previous()):
+            alone = calculator(frame, period, by=cuts, customers=known)
+            found = calculator(spans, period, by=cuts, customers=customers)
+            assert alone == found
+            for one, other in zip(alone.segments, found.segments, strict=True):
+                assert one.ids() == other.ids()
+
+
+def test_kept_tables_are_dropped_when_nobody_can_read_them(monkeypatch):
+    con = duckdb.connect()
+    con.execute("CREATE TABLE surveys AS SELECT 'a' AS customer_id, 'nps' AS kind, 9 AS score")
+    home = Selected(con, "FROM surveys")
+    monkeypatch.setattr("retain.metrics.kept.MOST_KEPT", 3)
+    held = Rows(surveys=home)
+    held.keep("first", "SELECT customer_id, score + 0 AS score FROM surveys")
+    for at in range(1, 4):
+        Rows(surveys=home).keep("more", f"SELECT customer_id, score + {at} AS score FROM surveys")
+
+    assert 9 == held.fetch("SELECT score FROM first")[0][0]  # given up, and held still
+    there = con.execute("SELECT count(*) FROM duckdb_tables() WHERE temporary").fetchone()
+    assert there[0] < 4
+
+
+def test_a_column_that_only_customers_have_cuts_lines_where_it_would_be_a_gap():
+    cases = pd.DataFrame({"customer_id": ["a", "b"], "interaction_id": ["1", "2"], "sla_met": True,
+                          "opened_at": pd.Timestamp("2026-10-05")})  # fmt: skip
+    known = pd.DataFrame({"customer_id": ["a", "b"], "owner": ["Ada", "Bob"]})
+
+    found = sla_met(cases, OCTOBER, by="owner", customers=known)
+    assert ["Ada", "Bob"] == [one.by["owner"] for one in found.segments]

@@ -18,6 +18,7 @@ from retain.metrics.adoption import (
     feature_depth,
     feature_weeks,
 )
+from retain.metrics.kept import Kept
 from retain.metrics.product import (
     active_days,
     active_users,
@@ -208,7 +209,7 @@ def test_several_metrics_of_a_connection_fold_usage_once_and_agree_with_frames()
     for period in (OCTOBER, FOUR_WEEKS):
         for calculator in [*asked, time_in_product]:
             assert calculator(usage, period) == calculator(selected, period)
-    assert 2 == len([one for one in selected.found.values() if hasattr(one, "nbytes")])
+    assert 2 == len([one for one in selected.found.values() if isinstance(one, Kept)])
     with pytest.raises(TableError, match="timeout_minutes should be at least 1; found 0"):
         session_length(usage, OCTOBER, timeout_minutes=0)
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from retain.metrics.calculator import metric
 from retain.metrics.intervals import share_interval
-from retain.metrics.opinions import given_sql
+from retain.metrics.opinions import keep_given
 from retain.metrics.period import Period
 from retain.metrics.result import LOW_N, Metric
 from retain.metrics.rows import By, Rows, Source, Tally, counted, word
@@ -85,7 +85,7 @@ def advocates(
         judged = f"""
             SELECT *, customer_id AS id, score >= 9 AS is_numerator,
                 CASE WHEN score < 9 THEN 'no promoter' END AS excluded_because
-            FROM ({promoters_sql(period)})"""
+            FROM ({promoters_sql(rows, period, by)})"""
     else:
         judged = f"""
             SELECT * REPLACE (coalesce(excluded_because, CASE WHEN grade <> '{grade}'
@@ -240,12 +240,14 @@ def credited_sql(period: Period, weights: Mapping[str, Number]) -> str:
         WHERE {period.holds("referred_at")}"""
 
 
-def promoters_sql(period: Period) -> str:
+def promoters_sql(rows: Rows, period: Period, by: By = None) -> str:
     """Write the latest NPS answer of each customer in a period: customer_id, score."""
+    keep_given(rows, period, by)
     when = "coalesce(answered_at, sent_at)"
     return f"""
-        SELECT customer_id, score FROM ({given_sql("kind = 'nps'", period)})
-        WHERE {when} IS NOT NULL AND score BETWEEN 0 AND 10 AND score = trunc(score)
+        SELECT customer_id, score FROM given
+        WHERE kind = 'nps' AND {when} IS NOT NULL
+            AND score BETWEEN 0 AND 10 AND score = trunc(score)
         QUALIFY row_number() OVER (PARTITION BY customer_id ORDER BY {when} DESC, score) = 1"""
 
 

@@ -10,9 +10,17 @@ from typing import Literal
 
 from retain.errors import TableError
 from retain.metrics.period import Period
-from retain.metrics.rows import Rows
+from retain.metrics.rows import By, Rows
 
-__all__ = ["REPEAT_DAYS", "SOLVED", "Same", "contacts_sql", "sequence_sql", "with_chain_sql"]
+__all__ = [
+    "REPEAT_DAYS",
+    "SOLVED",
+    "Same",
+    "contacts_sql",
+    "keep_contacts",
+    "sequence_sql",
+    "with_chain_sql",
+]
 
 REPEAT_DAYS = 7  # as in the weekly features
 Same = Literal["issue", "any"]
@@ -39,12 +47,18 @@ def contacts_sql(rows: Rows, period: Period) -> str:
         f"SELECT count(interaction_id) > count(DISTINCT interaction_id) {asked}"
     )
     # ranking every row by its state costs more than all the rest: only where ids do repeat
-    place = f"row_number() OVER (PARTITION BY interaction_id ORDER BY {NEWEST})"
+    place = f"""CASE WHEN interaction_id IS NULL THEN 1
+        ELSE row_number() OVER (PARTITION BY interaction_id ORDER BY {NEWEST}) END"""
     return f"""
         SELECT *, interaction_id AS id,
             CASE WHEN opened_at IS NULL THEN 'no date'
                  WHEN {place if is_repeated else "1"} > 1 THEN 'repeated id' END AS repeated_because
         {asked}"""
+
+
+def keep_contacts(rows: Rows, period: Period, by: By = None) -> None:
+    """Keep `contacts_sql` of a period as table `contacts`, for every metric of service."""
+    rows.keep("contacts", contacts_sql(rows, period), by)
 
 
 def sequence_sql(
@@ -111,13 +125,13 @@ def sequence_sql(
             ON a.follows_id = f.interaction_id"""
 
 
-def with_chain_sql(rows: Rows, period: Period) -> str:
-    """Write the contacts of a period with their place in their case.
+def with_chain_sql(rows: Rows) -> str:
+    """Write the kept contacts of a period with their place in their case.
 
     Returns
     -------
     str
-        `contacts_sql` with `is_follow_up` (an earlier contact belongs to the same case) and
+        The `contacts` with `is_follow_up` (an earlier contact belongs to the same case) and
         `is_followed` (a later one does).
     """
     chain, joins = ["follows_id IS NOT NULL"], ""
@@ -138,4 +152,4 @@ def with_chain_sql(rows: Rows, period: Period) -> str:
     return f"""
         SELECT c.*, coalesce({" OR ".join(chain)}, false) AS is_follow_up,
             coalesce({" OR ".join(after) or "false"}, false) AS is_followed
-        FROM ({contacts_sql(rows, period)}) AS c{joins}"""
+        FROM contacts AS c{joins}"""

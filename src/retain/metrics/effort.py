@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from retain.errors import TableError
 from retain.metrics.calculator import metric
-from retain.metrics.contacts import REPEAT_DAYS, SOLVED, Same, contacts_sql, sequence_sql
+from retain.metrics.contacts import REPEAT_DAYS, SOLVED, Same, keep_contacts, sequence_sql
 from retain.metrics.period import Period
 from retain.metrics.result import Metric
 from retain.metrics.rows import By, Rows, Source, counted
@@ -249,9 +249,10 @@ def high_effort_share(
             "interactions: no sign of effort can be read; expected one of case_id, follows_id, "
             "topic, transfer_count, reopen_count, resolved_at, closed_at. Map one of them"
         )
-    asked = contacts_sql(rows, period)
+    keep_contacts(rows, period, by)
+    asked = "SELECT * FROM contacts"
     if "repeats" in signs:
-        asked = _joined(rows, period, asked, "issue", max(repeat_days, switch_days))
+        asked = _joined(rows, period, "issue", max(repeat_days, switch_days))
     judged = f"""
         SELECT *, repeated_because AS excluded_because,
             {" OR ".join(f"coalesce({sign}, false)" for sign in signs.values())} AS is_numerator
@@ -289,8 +290,8 @@ def _within(days: int) -> str:
     return f"(opened_at <= before_at + INTERVAL {int(days)} DAY)"
 
 
-def _joined(rows: Rows, period: Period, contacts: str, same: Same, days: int) -> str:
-    """Add to contacts when, and through which channel, the one before came."""
+def _joined(rows: Rows, period: Period, same: Same, days: int) -> str:
+    """Add to the kept contacts when, and through which channel, the one before came."""
     # one look back serves all: who came earlier than a question asks for is passed over there
     look_back = max(days, REPEAT_DAYS, SWITCH_DAYS) + 1
     sequence = sequence_sql(rows, period, same=same, days_before=look_back)
@@ -298,7 +299,7 @@ def _joined(rows: Rows, period: Period, contacts: str, same: Same, days: int) ->
     rows.keep(f"before_{same}", f"SELECT {columns} FROM ({sequence})")
     return f"""
         SELECT c.*, s.before_at, s.before_channel
-        FROM ({contacts}) AS c LEFT JOIN before_{same} AS s USING (interaction_id)"""
+        FROM contacts AS c LEFT JOIN before_{same} AS s USING (interaction_id)"""
 
 
 def _in_sequence(
@@ -320,10 +321,11 @@ def _in_sequence(
     """Make the share of contacts that stand in a relation to the one before."""
     rows = Rows(interactions=interactions, customers=customers)
     rows.require("interactions", *required)
+    keep_contacts(rows, period, by)
     judged = f"""
         SELECT *, repeated_because AS excluded_because,
             coalesce({is_numerator}, false) AS is_numerator
-        FROM ({_joined(rows, period, contacts_sql(rows, period), same, days)})"""
+        FROM ({_joined(rows, period, same, days)})"""
     return rows.measure(
         lambda tally: share(
             name,

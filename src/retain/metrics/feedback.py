@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from typing import Literal
 
 from retain.metrics.calculator import metric
-from retain.metrics.opinions import given_sql
+from retain.metrics.opinions import keep_given
 from retain.metrics.period import Period
 from retain.metrics.result import Metric
 from retain.metrics.rows import By, Rows, Source, Tally, counted, word
@@ -160,12 +160,13 @@ def comment_rate(
     """
     rows = Rows(surveys=surveys, customers=customers)
     rows.require("surveys", "comment")
+    keep_given(rows, period, by)
     when = "coalesce(answered_at, sent_at)"
     judged = f"""
         SELECT *, customer_id AS id, trim(coalesce(comment, '')) <> '' AS is_numerator,
             CASE WHEN {when} IS NULL THEN 'no date'
                  WHEN score IS NULL AND NOT is_numerator THEN 'no answer' END AS excluded_because
-        FROM ({given_sql(_of_kind(kind), period)})"""
+        FROM given WHERE {_of_kind(kind)}"""
 
     def make(tally: Tally) -> Metric:
         return share(

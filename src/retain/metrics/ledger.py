@@ -22,6 +22,7 @@ __all__ = [
     "KINDS",
     "Ledger",
     "customers_sql",
+    "keep_customers",
     "ledger_sql",
     "measured",
     "movements",
@@ -156,36 +157,50 @@ def measured(
     Metric
         With segments attached; the identity of MRR is asserted for each.
     """
-    spans = spans_sql(rows, period.end, by)
     own = [column for column in columns_of(by) if _is_own(rows, column)]
+    spans = keep_customers(rows, period, by)
     columns = ", ".join(["customer_id", "id", "excluded_because", *map(quoted, own)])
-    # what every metric of MRR is made of
-    rows.keep("mrr_spans", f"SELECT {columns} FROM ({spans})", by)
-    rows.keep("mrr_customers", customers_sql(spans, period, own), by)
-    lines = f"""
+
+    def by_segment(select: str, **sums: str) -> dict[tuple[tuple[str, str], ...], Tally]:
+        return {tuple(one.by.items()): one for one in rows.tally(select, by, **sums)}
+
+    # the same for every metric: found once
+    sums = by_segment("SELECT * FROM mrr_customers", **movements())
+    records = by_segment(f"SELECT {columns} FROM ({spans})")
+
+    def recorded(tally: Tally) -> Metric:
+        of = tuple(tally.by.items())
+        record = records[of]
+        whole = replace(
+            tally,
+            rows_in=record.rows_in,
+            used=record.used,
+            excluded=record.excluded,
+            sums={**sums[of].sums, **tally.sums},
+            ids=_both(tally.ids, record.ids),
+        )
+        _checked(whole)
+        return make(whole)
+
+    judged = f"""
         SELECT *, ({above}) AS is_numerator, CASE WHEN ({above}) OR ({below}) THEN 'below' END
             AS part
         FROM mrr_customers"""
-    of_rows = {
-        tuple(tally.by.items()): tally for tally in rows.tally("SELECT * FROM mrr_spans", by)
-    }
-    made = []
-    for tally in rows.tally(lines, by, **movements(), **aggregates):
-        record = of_rows[tuple(tally.by.items())]
-        _checked(tally)
-        made.append(
-            make(
-                replace(
-                    tally,
-                    rows_in=record.rows_in,
-                    used=record.used,
-                    excluded=record.excluded,
-                    ids=_both(tally.ids, record.ids),
-                )
-            )
-        )
-    whole, *segments = made
-    return whole.divided_into(segments)
+    return rows.measure(recorded, judged, by, **aggregates)
+
+
+def keep_customers(rows: Rows, period: Period, by: By = None) -> str:
+    """Keep `customers_sql` of a period as table `mrr_customers`: every metric of MRR is made of it.
+
+    Returns
+    -------
+    str
+        The spans that it is made of, as from `spans_sql`.
+    """
+    spans = spans_sql(rows, period.end, by)
+    own = [column for column in columns_of(by) if _is_own(rows, column)]
+    rows.keep("mrr_customers", customers_sql(spans, period, own), by)
+    return spans
 
 
 def spans_sql(
@@ -382,7 +397,6 @@ def _both(of_customers: Callable[[], Ids], of_rows: Callable[[], Ids]) -> Callab
 
     def read() -> Ids:
         found = of_customers()
-        below = found.parts.get("below", ())
-        return Ids(found.numerator, below, of_rows().excluded)
+        return Ids(found.numerator, found.parts.get("below", ()), of_rows().excluded)
 
     return read

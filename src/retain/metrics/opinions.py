@@ -92,7 +92,7 @@ def nps(
     """
     rows = Rows(surveys=surveys, customers=customers)
     how: Answers = "latest" if variant == "latest" else "all"
-    asked = answers_sql(rows, "nps", period, (0, 10), how)
+    asked = answers_sql(rows, "nps", period, (0, 10), how, by)
     mine = "count(CASE WHEN excluded_because IS NULL THEN 1 END) OVER (PARTITION BY customer_id)"
     judged = f"""
         SELECT *, customer_id AS id, {mine if variant == "customer" else 1} AS shared_by,
@@ -229,7 +229,7 @@ def csat(
             CASE WHEN score >= {happy} THEN 'satisfied' WHEN {neutral} THEN 'neutral'
                  ELSE 'unhappy' END AS part,
             {_counted(variant, happy, high, unhappy)} AS is_numerator
-        FROM ({answers_sql(rows, "csat", period, (low, high), answers)})"""
+        FROM ({answers_sql(rows, "csat", period, (low, high), answers, by)})"""
 
     def make(tally: Tally) -> Metric:
         n = tally.used
@@ -365,7 +365,7 @@ def ces(
         SELECT *, customer_id AS id, {is_numerator[variant]} AS is_numerator,
             CASE WHEN {easy} THEN 'easy' WHEN {hard} THEN 'hard' ELSE 'neither' END AS part
         FROM (SELECT * REPLACE ({felt} AS score)
-              FROM ({answers_sql(rows, "ces", period, (low, high), answers)}))"""
+              FROM ({answers_sql(rows, "ces", period, (low, high), answers, by)}))"""
 
     def make(tally: Tally) -> Metric:
         n, plus, minus = tally.used, tally["easy"], tally["hard"]
@@ -401,8 +401,8 @@ _SUMS = {
 }
 
 
-def given_sql(condition: str, period: Period) -> str:
-    """Write the surveys answered in a period, sent in it where nobody answered, or undated.
+def keep_given(rows: Rows, period: Period, by: By = None) -> None:
+    """Keep as `given` the surveys answered in a period, or sent in it and not answered, or undated.
 
     Apart, each can pass over the blocks of a table that hold other days.
     """
@@ -411,10 +411,12 @@ def given_sql(condition: str, period: Period) -> str:
         f"answered_at IS NULL AND {period.holds('sent_at')}",
         "answered_at IS NULL AND sent_at IS NULL",
     )
-    return " UNION ALL ".join(f"SELECT * FROM surveys WHERE {condition} AND {one}" for one in when)
+    rows.keep("given", " UNION ALL ".join(f"SELECT * FROM surveys WHERE {one}" for one in when), by)
 
 
-def answers_sql(rows: Rows, kind: str, period: Period, scale: Scale, answers: Answers) -> str:
+def answers_sql(
+    rows: Rows, kind: str, period: Period, scale: Scale, answers: Answers, by: By = None
+) -> str:
     """Write the answers of one kind in a period, each used or left out with its reason.
 
     Parameters
@@ -430,6 +432,8 @@ def answers_sql(rows: Rows, kind: str, period: Period, scale: Scale, answers: An
         left out.
     answers
         ``"latest"`` per customer and case, or ``"all"``.
+    by
+        Columns to cut by.
 
     Returns
     -------
@@ -438,6 +442,7 @@ def answers_sql(rows: Rows, kind: str, period: Period, scale: Scale, answers: An
     """
     if not rows.has("surveys", "answered_at"):
         rows.require("surveys", "sent_at")
+    keep_given(rows, period, by)
     low, high = scale
     ends = r"regexp_extract(scale, '^\s*(-?[0-9.]+)\s*(?:-|to|\.\.|/|:)\s*([0-9.]+)\s*$', {})"
     same = " AND ".join(
@@ -449,7 +454,7 @@ def answers_sql(rows: Rows, kind: str, period: Period, scale: Scale, answers: An
                        THEN 'another scale'
                        WHEN score <> trunc(score) OR score NOT BETWEEN {low} AND {high}
                        THEN 'off the scale' END AS refused_because
-        FROM ({given_sql(f"kind = '{kind}'", period)})"""
+        FROM given WHERE kind = '{kind}'"""
     if answers == "all":
         return f"SELECT *, refused_because AS excluded_because FROM ({judged})"
     return f"""

@@ -289,7 +289,15 @@ def customer_roi(
     )
     rates = Rates.of(rate_per_minute, rate_per_hour, fee_share)
     lines = _lines_sql(
-        rows, period, rates, gross_margin, service_in_cogs, acquisition_years, evidence, purposes
+        rows,
+        period,
+        rates,
+        gross_margin,
+        service_in_cogs,
+        acquisition_years,
+        evidence,
+        purposes,
+        by,
     )
     listed = ", ".join(word(line) for line in DEDUCTED)
     judged = f"""
@@ -339,6 +347,7 @@ def _lines_sql(
     acquisition_years: int,
     evidence: Mapping[str, Number],
     purposes: Mapping[str, str],
+    by: By = None,
 ) -> str:
     """Write the ledger: customer_id, line, source, id, amount, excluded_because.
 
@@ -351,22 +360,26 @@ def _lines_sql(
         )
     rest = f"amount * CAST('{1 - share}' AS DECIMAL(18, 6))"
     goods = f"coalesce(CAST(cost AS {MONEY}), CAST({rest} AS {MONEY}))"
-    paid = f"""SELECT customer_id, payment_id, paid_at, amount, cost,
+    rows.keep(
+        "paid",
+        f"""SELECT customer_id, amount, cost,
         coalesce(payment_id, CAST(paid_at AS VARCHAR) || ' ' || amount) AS id,
         CASE WHEN coalesce(status, 'paid') NOT IN ('paid', 'refunded') THEN 'not paid'
             END AS excluded_because
-        FROM payments WHERE {period.holds("paid_at")}"""
+        FROM payments WHERE {period.holds("paid_at")}""",
+        by,
+    )
     lines = [
         no_lines().replace("AS what", "AS line"),
-        f"SELECT customer_id, 'revenue', 'payments', id, amount, excluded_because FROM ({paid})",
+        "SELECT customer_id, 'revenue', 'payments', id, amount, excluded_because FROM paid",
         f"""SELECT customer_id, 'cost of goods', 'payments', id, {goods}, excluded_because
-            FROM ({paid}) WHERE cost IS NOT NULL OR {share} <> 1""",
+            FROM paid WHERE cost IS NOT NULL OR {share} <> 1""",
     ]
     inside = f"'{IN_COGS}'" if service_in_cogs else "NULL"
     is_inside = f"CASE WHEN already_in_cogs THEN '{IN_COGS}' END"
     lines.append(f"""
         SELECT customer_id, 'service', source, id, amount, coalesce(excluded_because, {inside})
-        FROM ({service_sql(rows, period, rates, purposes)}) WHERE source <> 'costs'""")
+        FROM ({service_sql(rows, period, rates, purposes, by)}) WHERE source <> 'costs'""")
     if rows.has("costs"):
         lines.append(f"""
             SELECT customer_id, purpose, 'costs', kind || ' ' || CAST(date AS DATE), amount,
@@ -385,7 +398,8 @@ def _lines_sql(
     if rows.has("surveys"):
         lines.append(f"""
             SELECT customer_id, 'advocacy', 'surveys', 'promoter ' || customer_id,
-                CAST(0 AS {MONEY}), NULL FROM ({promoters_sql(period)}) WHERE score >= 9""")
+                CAST(0 AS {MONEY}), NULL
+            FROM ({promoters_sql(rows, period, by)}) WHERE score >= 9""")
     return " UNION ALL ".join(lines)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import duckdb
 
 from retain.errors import TableError, some
+from retain.metrics.kept import Kept, Selected
 from retain.metrics.result import Ids, Metric
 
 __all__ = [
@@ -32,7 +34,7 @@ __all__ = [
 
 Source = Any  # pandas DataFrame, Arrow table, DuckDB relation or `Selected`; our column names
 By = str | Sequence[str] | None  # columns to cut by, each on its own
-MOST_KEPT = 1_000_000_000  # bytes of kept lines per table; the oldest give way
+MOST_LABELS = 1000  # of one column for which segments are numbered inside the engine
 NO_SEGMENT = "(none)"  # where the rows belong that have no segment
 
 TEXT, INSTANT, NUMBER, FLAG, MONEY = "VARCHAR", "TIMESTAMP", "DOUBLE", "BOOLEAN", "DECIMAL(18, 6)"
@@ -109,34 +111,6 @@ TYPES = {
 
 
 @dataclass(frozen=True)
-class Selected:
-    """A table that lives in a connection: as a relation, but asked without any detour.
-
-    Parameters
-    ----------
-    con
-        The connection.
-    select
-        A SELECT, such as ``SELECT * FROM surveys``; what it is and finds should not change while
-        metrics are computed: some of it is asked once.
-    """
-
-    con: Any
-    select: str
-
-    @functools.cached_property
-    def columns(self) -> dict[str, str]:
-        """Give each column's type."""
-        described = self.con.execute(f"DESCRIBE SELECT * FROM ({self.select})").fetchall()
-        return {name: kind for name, kind, *_ in described}
-
-    @functools.cached_property
-    def found(self) -> dict[str, Any]:
-        """Give what `Rows.once` and `Rows.keep` found here, by query, the oldest first."""
-        return {}
-
-
-@dataclass(frozen=True)
 class Tally:
     """What one pass counted, for the whole or one segment.
 
@@ -203,11 +177,13 @@ class Rows:
         }
         # rows can be joined only where they live: in the connection of one that has its own
         self._given = given
+        self._held: dict[str, Kept] = {}  # as long as somebody may read them
         engines = [one.con for one in given.values() if isinstance(one, Selected)]
         relations = [one for one in given.values() if isinstance(one, duckdb.DuckDBPyRelation)]
         self._anchor = relations[0] if relations and not engines else None
         self._engine = engines[0] if engines else _engine().cursor()
-        self._own: dict[str, dict[str, str]] = {}
+        self._own: dict[str, dict[str, str]] = {}  # columns by table; in `_lacks` those of nulls
+        self._lacks: dict[str, set[str]] = {}
         self._views: dict[str, str] = {}
         for name, one in given.items():
             place = f"({one.select})" if isinstance(one, Selected) else _python_name(name)
@@ -215,6 +191,8 @@ class Rows:
                 one.columns if isinstance(one, Selected) else self._columns(f"FROM {place}")
             )
             self._views[name] = _typed(name, place, self._own[name])
+            ours = " ".join(TYPES.get(name, {}).values()).split()
+            self._lacks[name] = {column for column in ours if column not in self._own[name]}
 
     def has(self, table: str, *columns: str) -> bool:
         """Tell whether a table is there and came with these columns."""
@@ -247,10 +225,12 @@ class Rows:
 
     def once(self, select: str) -> list[tuple[Any, ...]]:
         """Run a query as `fetch` does; over tables that are `Selected`, only the first time."""
-        found, query = self._found(select), self._with_views(select)
-        if query not in found:
-            found[query] = self.fetch(select)
-        lines: list[tuple[Any, ...]] = found[query]
+        home, query = self._home(select), self._with_views(select)
+        if home is None:
+            return self.fetch(select)
+        if query not in home.found:
+            home.found[query] = self.fetch(select)
+        lines: list[tuple[Any, ...]] = home.found[query]
         return lines
 
     def keep(self, name: str, select: str, by: By = None) -> None:
@@ -263,28 +243,48 @@ class Rows:
         name
             Under which later queries read it.
         select
-            The query; sums of whole numbers cast to BIGINT. Far fewer lines than its tables have.
+            The query.
         by
-            Columns of `customers` to add, so that metrics cut by them need not join.
+            Columns to cut by; those of `customers` are added, so that no metric need join them.
         """
-        if columns := [one for one in columns_of(by) if self.has("customers", one)]:
-            own = self._columns(self._with_views(select))
-            select = self._with_customers(select, [one for one in columns if one not in own])
-        found, query = self._found(select), self._with_views(select)
-        lines = found.get(query)
-        if lines is None:
-            lines = found[query] = self.sql(select).to_arrow_table()
-            while sum(getattr(one, "nbytes", 0) for one in found.values()) > MOST_KEPT:
-                del found[next(iter(found))]
-        self._objects[_python_name(name)] = lines
-        self._own[name] = dict.fromkeys(lines.column_names, "")
-        self._views[name] = f"FROM {_python_name(name)}"
+        described, gaps = self._described(select), self._gaps(select)
+        own = {one: kind for one, kind in described.items() if one not in gaps}
+        of_customers = [
+            one for one in columns_of(by) if one not in own and self.has("customers", one)
+        ]
+        lines = self._with_segments(select, of_customers)
+        home, query = self._home(lines), self._with_views(lines)
+        self._lacks[name] = gaps & described.keys()
+        self._own[name] = own | {_ready(column): TEXT for column in of_customers}
+        if home is None:
+            self._views[name] = lines
+            return
+        kept = home.keep(query)
+        self._own[name] |= {_ready(column): kept.columns[_ready(column)] for column in of_customers}
+        self._views[name] = f"FROM {kept.name}"
+        self._given[name], self._held[name] = home, kept
 
-    def _found(self, select: str) -> dict[str, Any]:
-        """Give what is known already; nothing unless every table of the query is `Selected`."""
-        sources = [self._given.get(name) for name in self._views if name in select]
+    def _home(self, select: str) -> Selected | None:
+        """Give the table with which answers are kept: none unless all that it reads can keep."""
+        sources = [self._given.get(name) for name in self._read_in(select)]
         homes = [one for one in sources if isinstance(one, Selected)]
-        return homes[0].found if homes and len(homes) == len(sources) else {}
+        return homes[0] if homes and len(homes) == len(sources) else None
+
+    def _read_in(self, select: str) -> list[str]:
+        """Name the tables that a query reads, those before that others are made of."""
+        found: list[str] = []
+        words = _words_of(select)
+        for name in reversed(self._views):
+            if name in words:
+                found.insert(0, name)
+                words |= _words_of(self._views[name])
+        return found
+
+    def _gaps(self, select: str) -> set[str]:
+        """Name the columns that a query has only because we fill gaps with nulls."""
+        tables = _words_of(select) & self._views.keys()
+        lacks = set[str]().union(*(self._lacks[name] for name in tables))
+        return lacks.difference(*(self._own[name] for name in tables))
 
     def tally(self, judged: str, by: By = None, /, **aggregates: str) -> list[Tally]:
         """Count judged rows in one pass: the whole first, then every segment.
@@ -320,7 +320,7 @@ class Rows:
         ]
         sets = ", ".join(["()", *(f"({cut})" for cut in cuts)])
         grouped = f" GROUP BY GROUPING SETS ({sets})" if cuts else ""
-        lines = self.fetch(f"SELECT {', '.join([*cuts, *wanted])} FROM ({rows}){grouped}")
+        lines = self.once(f"SELECT {', '.join([*cuts, *wanted])} FROM ({rows}){grouped}")
         tallies = []
         for line in lines:
             found = {
@@ -352,9 +352,7 @@ class Rows:
     def _with_views(self, select: str) -> str:
         # a view that is not read is bound all the same, and files are opened for it
         views = ", ".join(
-            f"{name} AS NOT MATERIALIZED ({view})"
-            for name, view in self._views.items()
-            if name in select
+            f"{name} AS NOT MATERIALIZED ({self._views[name]})" for name in self._read_in(select)
         )
         return f"WITH {views} SELECT * FROM ({select})" if views else select
 
@@ -373,11 +371,15 @@ class Rows:
         columns = columns_of(by)
         if not columns:
             return judged
-        own = self._columns(self._with_views(judged))
+        own = self._described(judged).keys() - self._gaps(judged)
         cuts, joined = [], []
         for at, column in enumerate(columns):
-            is_own = column in own
-            if not is_own and not self.has("customers", column):
+            label = quoted(_ready(column))
+            if column in own:
+                label = f"coalesce({_label(column)}, '{NO_SEGMENT}')"
+            elif _ready(column) not in own and self.has("customers", column):
+                joined.append(column)
+            elif _ready(column) not in own:
                 known = [*own, *self._own.get("customers", {})]
                 near = difflib.get_close_matches(column, known, 1)
                 hint = f"; did you mean {near[0]}?" if near else ""
@@ -385,44 +387,73 @@ class Rows:
                     f"cannot cut by {column!r}: neither these rows nor `customers` have such a "
                     f"column{hint} Customers have: {some(self._own.get('customers', {}), 20)}"
                 )
-            label = _label(column) if is_own else quoted(column)
-            cuts.append(f"coalesce({label}, '{NO_SEGMENT}') AS by_{at}")
-            if not is_own:
-                joined.append(column)
-        return f"SELECT *, {', '.join(cuts)} FROM ({self._with_customers(judged, joined)})"
+            cuts.append(f"{label} AS by_{at}")
+        return f"SELECT *, {', '.join(cuts)} FROM ({self._with_segments(judged, joined)})"
 
-    def _with_customers(self, lines: str, columns: list[str]) -> str:
-        """Add columns of customers to lines, as labels; null where there is none."""
+    def _with_segments(self, lines: str, columns: Sequence[str]) -> str:
+        """Add the segments of customers to lines, ready to be cut by."""
         if not columns:
             return lines
-        listed = ", ".join(f"{_label(name)} AS {quoted(name)}" for name in columns)
-        customers = f"SELECT customer_id, {listed} FROM customers"
-        counts = "count(customer_id) > count(DISTINCT customer_id)"
-        ((is_repeated,),) = self.once(f"SELECT {counts} FROM customers")
-        if is_repeated:
-            self._check_segments(columns)
-            customers = f"SELECT DISTINCT * FROM ({customers})"
-        named = ", ".join(f"c.{quoted(name)}" for name in columns)
-        return (
-            f"SELECT j.*, {named} FROM ({lines}) AS j "
-            f"LEFT JOIN ({customers}) AS c USING (customer_id)"
+        of = {column: self._segments(column) for column in columns}
+        named = ", ".join(
+            f"coalesce(s{at}.label, CAST('{NO_SEGMENT}' AS {kind})) AS {quoted(_ready(column))}"
+            for at, (column, (_, kind)) in enumerate(of.items())
         )
+        joins = " ".join(
+            f"LEFT JOIN {name} AS s{at} USING (customer_id)"
+            for at, (name, _) in enumerate(of.values())
+        )
+        return f"SELECT j.*, {named} FROM ({lines}) AS j {joins}"
+
+    def _segments(self, column: str) -> tuple[str, str]:
+        """Give the table of customers with their segment, and the type of the segment."""
+        name = f"segments_{column.encode().hex()}"  # a column may be called anything
+        label = f"coalesce({_label(column)}, '{NO_SEGMENT}')"
+        if name not in self._views:
+            counts = "count(customer_id) > count(DISTINCT customer_id)"
+            ((is_repeated,),) = self.once(f"SELECT {counts} FROM customers")
+            if is_repeated:
+                self._check_segments(column)
+            kind = TEXT
+            if self._home("FROM customers"):
+                labels = self.once(
+                    f"SELECT DISTINCT {label} AS label FROM customers ORDER BY 1 "
+                    f"LIMIT {MOST_LABELS + 1}"
+                )
+                if len(labels) <= MOST_LABELS:  # numbers are grouped by faster than words
+                    every = sorted({NO_SEGMENT, *(one for (one,) in labels)})
+                    kind = f"ENUM({', '.join(map(word, every))})"
+            self.keep(
+                name,
+                f"SELECT {'DISTINCT' if is_repeated else ''} customer_id, "
+                f"CAST({label} AS {kind}) AS label FROM customers",
+            )
+        return name, self._own[name]["label"]
+
+    def _described(self, select: str) -> dict[str, str]:
+        """Give each column of a query with its type."""
+        home, query = self._home(select), f"DESCRIBE {self._with_views(select)}"
+        if home is None:
+            return self._columns(self._with_views(select))
+        if query not in home.found:
+            home.found[query] = self._columns(self._with_views(select))
+        found: dict[str, str] = home.found[query]
+        return found
 
     def _columns(self, select: str) -> dict[str, str]:
         return {name: kind for name, kind, *_ in self._fetch(f"DESCRIBE {select}")}
 
-    def _check_segments(self, columns: list[str]) -> None:
+    def _check_segments(self, column: str) -> None:
         """Refuse a customer who is in two segments: the segments would not add up."""
-        for column in columns:
-            several = self.fetch(
-                f"SELECT customer_id FROM customers GROUP BY customer_id HAVING "
-                f"count(DISTINCT coalesce({_label(column)}, '{NO_SEGMENT}')) > 1 ORDER BY 1 LIMIT 6"
+        several = self.fetch(
+            f"SELECT customer_id FROM customers GROUP BY customer_id HAVING "
+            f"count(DISTINCT coalesce({_label(column)}, '{NO_SEGMENT}')) > 1 ORDER BY 1 LIMIT 6"
+        )
+        if several:
+            raise TableError(
+                f"customers: {some(one for (one,) in several)} have more than one {column}; "
+                "give one row per customer"
             )
-            if several:
-                raise TableError(
-                    f"customers: {some(one for (one,) in several)} have more than one {column}; "
-                    "give one row per customer"
-                )
 
     def _reader(
         self, rows: str, columns: tuple[str, ...], found: Mapping[str, str]
@@ -487,6 +518,16 @@ def quoted(name: str) -> str:
 def word(text: str) -> str:
     """Write a text for SQL."""
     return "'" + text.replace("'", "''") + "'"
+
+
+@functools.lru_cache(maxsize=1000)
+def _words_of(select: str) -> frozenset[str]:
+    return frozenset(re.findall(r"\w+", select))
+
+
+def _ready(column: str) -> str:
+    """Name a segment that lines have ready to be cut by."""
+    return f"cut {column}"
 
 
 def _label(column: str) -> str:

@@ -12,7 +12,7 @@ from retain.metrics.contacts import (
     REPEAT_DAYS,
     SOLVED,
     Same,
-    contacts_sql,
+    keep_contacts,
     sequence_sql,
     with_chain_sql,
 )
@@ -124,7 +124,8 @@ def first_contact_resolution(
     if not rows.has("interactions", "closed_at"):
         rows.require("interactions", "resolved_at")
     given: dict[str, Any] = {"of": of}
-    asked = with_chain_sql(rows, period)
+    keep_contacts(rows, period, by)
+    asked = with_chain_sql(rows)
     back, young = "false", "false"
     if variant == "windowed":
         end = data_end(rows, "interactions", ("opened_at", "resolved_at", "closed_at"), data_until)
@@ -223,10 +224,11 @@ def sla_met(
     """
     rows = Rows(interactions=interactions, customers=customers)
     rows.require("interactions", "sla_met")
-    judged = f"""
+    keep_contacts(rows, period, by)
+    judged = """
         SELECT *, coalesce(repeated_because, CASE WHEN sla_met IS NULL THEN 'not known' END)
             AS excluded_because, sla_met AS is_numerator
-        FROM ({contacts_sql(rows, period)})"""
+        FROM contacts"""
     return rows.measure(
         lambda tally: share(
             "sla_met",
@@ -376,6 +378,7 @@ def _with_count(
     """Make the share of cases with at least one of something."""
     rows = Rows(interactions=interactions, customers=customers)
     rows.require("interactions", column)
+    keep_contacts(rows, period, by)
     is_open = f"{SOLVED} IS NULL" if variant == "of_resolved" else "false"
     lower: Direction = "lower is better"
     judged = f"""
@@ -384,7 +387,7 @@ def _with_count(
                  WHEN {column} IS NULL THEN 'not known'
                  WHEN {column} < 0 OR {column} <> trunc({column}) THEN 'not a count'
                  WHEN {is_open} THEN 'not resolved yet' END AS excluded_because
-        FROM ({contacts_sql(rows, period)})"""
+        FROM contacts"""
     return rows.measure(
         lambda tally: share(
             name,

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from retain.errors import TableError
 from retain.metrics.calculator import metric
+from retain.metrics.contacts import keep_contacts
 from retain.metrics.period import Period
 from retain.metrics.result import Metric
 from retain.metrics.rows import By, Rows, Source, Tally, word
@@ -204,7 +205,7 @@ def cost_to_serve(
         work=work,
         departures=departures,
     )
-    lines = service_sql(rows, period, rates, purposes)
+    lines = service_sql(rows, period, rates, purposes, by)
     parts = ("minutes", "hours", "fees", "cost lines")
     sums = ", ".join(f"sum(amount) FILTER (WHERE what = '{one}') AS \"{one}\"" for one in parts)
     known = "SELECT NULL AS customer_id, NULL AS signed_up_at WHERE false"
@@ -273,15 +274,18 @@ def cost_to_serve(
     )
 
 
-def service_sql(rows: Rows, period: Period, rates: Rates, purposes: Mapping[str, str]) -> str:
+def service_sql(
+    rows: Rows, period: Period, rates: Rates, purposes: Mapping[str, str], by: By = None
+) -> str:
     """Write the lines of service: customer_id, what, source, id, amount, excluded_because."""
     lines = [no_lines()]
     if rows.has("interactions") and rates.per_minute is not None:
+        keep_contacts(rows, period, by)
         lines.append(f"""
             SELECT customer_id, 'minutes', 'interactions', interaction_id,
                 {_exact("handle_minutes")} * {_factor(rates.per_minute)},
                 CASE WHEN handle_minutes IS NULL THEN 'no handle minutes' END
-            FROM interactions WHERE {period.holds("opened_at")}""")
+            FROM contacts WHERE opened_at IS NOT NULL""")
     if rows.has("work"):
         rows.require("work", "customer_id", "at", "hours")
         lines.append(f"""

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 from retain.errors import TableError
 from retain.metrics.calculator import metric
-from retain.metrics.ledger import customers_sql, spans_sql
+from retain.metrics.ledger import keep_customers
 from retain.metrics.lifetime import Number, exact
 from retain.metrics.period import Period
 from retain.metrics.recurring import money
@@ -108,10 +108,10 @@ def cac(
     """
     rows = Rows(costs=costs, subscriptions=subscriptions, customers=customers)
     _days_known(rows)
+    keep_customers(rows, period, by)
     spent_in = _earlier(period, lag_months)
     new = f"""
-        SELECT customer_id, id, 1 AS below, 0 AS part
-        FROM ({customers_sql(spans_sql(rows, period.end), period)})
+        SELECT customer_id, id, 1 AS below, 0 AS part FROM mrr_customers
         WHERE first_day >= DATE '{period.start}' AND first_day < DATE '{period.end}'"""
 
     def make(tally: Tally) -> Metric:
@@ -422,7 +422,7 @@ def customer_retention_cost(
     """
     rows = Rows(costs=costs, subscriptions=subscriptions, customers=customers)
     _days_known(rows)
-    spans = spans_sql(rows, period.end)
+    spans = keep_customers(rows, period, by)
     months = _months_of(period) if variant == "of_revenue" else []
     if months:
         parts = ", ".join(
@@ -434,8 +434,7 @@ def customer_retention_cost(
             FROM ({spans}) WHERE excluded_because IS NULL AND end_day > DATE '{period.start}'"""
     else:
         held = "mrr_start > 0 AND churns = 0" if variant == "per_retained" else "mrr_end > 0"
-        below = f"""SELECT customer_id, id, 1 AS below, 0 AS part
-            FROM ({customers_sql(spans, period)}) WHERE {held}"""
+        below = f"SELECT customer_id, id, 1 AS below, 0 AS part FROM mrr_customers WHERE {held}"
     said = {
         "per_retained": "customers kept",
         "per_customer": "customers",

@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from retain.metrics.calculator import metric
-from retain.metrics.contacts import SOLVED, contacts_sql
+from retain.metrics.contacts import SOLVED, keep_contacts
 from retain.metrics.feedback import data_end
 from retain.metrics.hours import Schedule
 from retain.metrics.period import Period
@@ -236,12 +236,13 @@ def _waits(
     parameters: dict[str, Any],
 ) -> Metric:
     """Make the metric of the time from opening to `stop`, an SQL expression; null: not yet."""
+    keep_contacts(rows, period, by)
     end = _end(rows, data_until)
     last = f"TIMESTAMP '{end + timedelta(1)}'"
     asked = f"""
         SELECT *, coalesce({stop} < {last}, false) AS is_over,
             CASE WHEN is_over THEN {stop} ELSE {last} END AS stops_at
-        FROM ({contacts_sql(rows, period)})"""
+        FROM contacts"""
     timed = f"SELECT *, epoch_us(stops_at) - epoch_us(opened_at) AS waited FROM ({asked})"
     if schedule is not None:
         timed = f"""

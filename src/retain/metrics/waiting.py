@@ -214,7 +214,9 @@ def _waiting(
             SELECT customer_id FROM ({starts}) WHERE {cohort.holds("start")})
         GROUP BY customer_id, feature""",
     )
-    waits = rows.sql(f"""
+    rows.keep(
+        "waits",
+        f"""
         SELECT s.customer_id, s.customer_id AS id, first_on IS NOT NULL AS is_numerator,
             coalesce(first_on, DATE '{last}') - {since} AS waited, first_on IS NOT NULL AS is_over,
             CASE WHEN start IS NULL THEN 'no start'
@@ -222,10 +224,11 @@ def _waiting(
         FROM ({starts}) AS s LEFT JOIN (
             SELECT customer_id, min(first_on) AS first_on FROM first_uses
             WHERE true{of_features(features)} GROUP BY customer_id) AS u USING (customer_id)
-        WHERE start IS NULL OR {cohort.holds("start")}""").to_arrow_table()
-    lines = Rows(waits=waits, customers=customers)
+        WHERE start IS NULL OR {cohort.holds("start")}""",
+        by,
+    )
     judged = "SELECT * FROM waits"
-    curves = kaplan_meier(lines, judged, by, level)
+    curves = kaplan_meier(rows, judged, by, level)
 
     def make(tally: Tally) -> Metric:
         curve = curves.get(tuple(tally.by.items()), KaplanMeier())
@@ -265,7 +268,7 @@ def _waiting(
             **tally.counts,
         )
 
-    return lines.measure(
+    return rows.measure(
         make,
         judged,
         by,
