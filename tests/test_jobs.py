@@ -136,6 +136,17 @@ def test_drivers_and_the_base_add_up_to_no_more_than_the_page_shows(two_weeks):
     np.testing.assert_allclose(themes, live["churn_probability"], rtol=0, atol=1e-9)
 
 
+def test_the_curve_passes_through_the_page_and_never_falls_with_the_horizon(two_weeks):
+    scores = two_weeks.scores()
+    live = scores["eligible"]
+    curve = scores[[f"churn_by_{weeks}w" for weeks in (4, 13, 26, 52)]]
+
+    assert scores.loc[~live, curve.columns].isna().all(axis=None)
+    assert curve[live].apply(lambda row: row.is_monotonic_increasing, axis=1).all()
+    assert (curve["churn_by_13w"] == scores["churn_probability"])[live].all()
+    assert (curve["churn_by_52w"] > curve["churn_by_26w"])[live].all()
+
+
 def test_coverage_and_freshness_are_those_of_the_tables(two_weeks, opened):
     scores = two_weeks.scores().set_index("customer_id")
     stamps = {
