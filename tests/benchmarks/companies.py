@@ -6,6 +6,7 @@ All randomness comes from hashes of what is drawn, so that neither threads nor o
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -18,24 +19,40 @@ WEEKS_PER_FILE = 4
 
 @dataclass(frozen=True)
 class Size:
-    """How big a company to make."""
+    """How big a company to make.
+
+    Attributes
+    ----------
+    customers, weeks, events
+        How many; of events about so many.
+    whale
+        Events that the first customer has beside its own.
+    is_shuffled
+        Whether the events of all weeks lie in all files, in no order.
+    """
 
     customers: int
     weeks: int
     events: int
+    whale: int = 0
+    is_shuffled: bool = False
 
     @property
     def label(self) -> str:
-        return f"{self.customers}x{self.weeks}x{self.events}"
+        odd = f"+{self.whale}{'s' * self.is_shuffled}" if self.whale or self.is_shuffled else ""
+        return f"{self.customers}x{self.weeks}x{self.events}{odd}"
 
     @property
     def last_day(self) -> date:
         return FIRST_DAY + timedelta(days=7 * self.weeks - 1)
 
 
+SHUFFLED_INTO = 8  # files
 SIZES = {
+    "tiny": Size(600, 80, 200_000),
     "small": Size(4_000, 104, 2_500_000),
     "tenth": Size(10_000, 104, 5_000_000),
+    "uneven": Size(10_000, 104, 5_000_000, whale=5_000_000, is_shuffled=True),
     "half": Size(100_000, 104, 25_000_000),  # as many customers, half the events
     "full": Size(100_000, 104, 50_000_000),
 }
@@ -63,6 +80,8 @@ def make_company(folder: Path, size: Size) -> Path:
         """
     )
     con.execute(f"UPDATE person SET leaves = least({days}, greatest(leaves, first + 28))")
+    if size.whale:
+        con.execute(f"UPDATE person SET first = -1, leaves = {days} WHERE no = 0")
     copy = "(FORMAT parquet, COMPRESSION zstd)"
     con.execute(
         f"""COPY (SELECT no AS customer_id, moment(first) AS signed_up_at, (['small', 'medium', 'large'])
@@ -81,7 +100,8 @@ def make_company(folder: Path, size: Size) -> Path:
     last = size.weeks - 1  # the newest week comes in a file of its own
     for begin in [*range(0, last, WEEKS_PER_FILE), last]:
         con.execute(
-            f"""COPY (WITH week AS (SELECT person.*, w, intensity * 7 * {rate} AS expected FROM person,
+            f"""COPY (WITH week AS (SELECT person.*, w, intensity * 7 * {rate} + CASE WHEN no = 0 THEN
+              {size.whale / size.weeks} ELSE 0 END AS expected FROM person,
             range({begin}, {begin + 1 if begin == last else min(begin + WEEKS_PER_FILE, last)}) r(w)
             WHERE leaves > w * 7 AND first < w * 7 + 7),
             event AS (SELECT *, unnest(range(floor(expected + u(no, 1000 + w))::INTEGER)) AS k FROM week)
@@ -94,6 +114,17 @@ def make_company(folder: Path, size: Size) -> Path:
             FROM event ORDER BY occurred_at) TO '{home}/usage/{begin:03d}.parquet'
             (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 500000)"""
         )
+    if size.is_shuffled:
+        for part in range(SHUFFLED_INTO):
+            mixed = "hash(occurred_at, customer_id, quantity)"
+            con.execute(
+                f"""COPY (SELECT * FROM '{home}/usage/*.parquet' WHERE {mixed} % {SHUFFLED_INTO} = {part}
+                ORDER BY {mixed}) TO '{home}/shuffled_{part}.parquet' {copy}"""
+            )
+        for path in (home / "usage").glob("*.parquet"):
+            path.unlink()
+        for part in range(SHUFFLED_INTO):
+            (home / f"shuffled_{part}.parquet").rename(home / "usage" / f"{part}.parquet")
     con.execute(
         f"""COPY (SELECT no AS interaction_id, customer_id, moment(d) AS opened_at,
         moment(d + 0.05 + u(no, 16)) AS first_response_at, CASE WHEN u(no, 17) < 0.97 THEN
@@ -140,15 +171,25 @@ TIMES = {
 
 def make_week_before(home: Path, size: Size) -> Path:
     """Write the exports as they were a week earlier; the files of the log are the same ones."""
-    there = home / "week_before"
+    there = home / "week_by_week"
     (there / "usage").mkdir(parents=True, exist_ok=True)
     end = f"TIMESTAMP '{size.last_day - timedelta(days=6)}'"
     for name, time in TIMES.items():
         _copy(there / f"{name}.parquet", f"'{home}/{name}.parquet' WHERE {time} < {end}")
-    for path in sorted((home / "usage").glob("*.parquet"))[:-1]:
+    *older, newest = sorted((home / "usage").glob("*.parquet"))
+    (there / "usage" / newest.name).unlink(missing_ok=True)
+    for path in older:
         if not (there / "usage" / path.name).exists():
             (there / "usage" / path.name).hardlink_to(path)
     return there
+
+
+def bring_newest_week(home: Path, there: Path) -> None:
+    """Bring what has arrived within the newest week: a file of the log, the other tables anew."""
+    for name in TIMES:
+        shutil.copy(home / f"{name}.parquet", there / f"{name}.parquet")
+    newest = max((home / "usage").glob("*.parquet"))
+    (there / "usage" / newest.name).hardlink_to(newest)
 
 
 def make_slice(home: Path, size: Size, customers: int) -> Path:
@@ -157,7 +198,8 @@ def make_slice(home: Path, size: Size, customers: int) -> Path:
     if not (there / "done").exists():
         (there / "usage").mkdir(parents=True, exist_ok=True)
         mine = f"WHERE customer_id < {customers}"
-        _copy(there / "customers.parquet", f"'{home}/customers.parquet' {mine}")
+        for name in TIMES:
+            _copy(there / f"{name}.parquet", f"'{home}/{name}.parquet' {mine}")
         for path in sorted((home / "usage").glob("*.parquet")):
             _copy(there / "usage" / path.name, f"'{path}' {mine}")
         (there / "last_day").write_text(str(size.last_day))

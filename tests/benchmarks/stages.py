@@ -1,35 +1,39 @@
 """What is timed, one stage a process: `python stages.py STAGE HOME STORE` prints one line of JSON.
 
-The parent measures CPU and memory of the whole process, imports included.
+The parent measures CPU and memory of the whole process, imports included. Every stage sums up what
+it found for the first customers, so that it can be compared with `naive.py`.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from datetime import date, timedelta
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from naive import (
+    CHECKED,
+    TOP,
+    USAGE,
+    WEEK,
+    days_of,
+    frame_by_frame,
+    names_of,
+    range_join,
+    scan,
+    weeks,
+)
+
 SNAPSHOTS, EVERY = 12, 4
+SLICE = 2_000  # customers whose figures are compared
 TABLES = ("subscriptions", "payments", "interactions", "surveys")
-TOP = tuple(f"f{number:02d}" for number in range(8))
-WEEK_SQL = "CAST(floor(date_diff('day', DATE '2024-01-01', occurred_at::DATE) / 7) AS INTEGER)"
-CHECKED = ("events", "quantity", "active_days", "distinct_features")
-WINDOWS = (1, 4, 13, 26)
-
-
-def scan(home: Path) -> Any:
-    """Open DuckDB with the threads that everything here has."""
-    import duckdb
-
-    con = duckdb.connect(config={"threads": 2})
-    con.execute("SET enable_progress_bar = false")
-    con.execute(f"CREATE VIEW usage AS SELECT * FROM read_parquet('{home}/usage/*.parquet')")
-    return con
 
 
 def yardstick(home: Path, store: Path) -> dict[str, Any]:
@@ -38,17 +42,18 @@ def yardstick(home: Path, store: Path) -> dict[str, Any]:
         scan(home)
         .sql(
             "SELECT count(*), sum(n), sum(q) FROM (SELECT customer_id, "
-            f"{WEEK_SQL} AS week, count(*) AS n, sum(quantity) AS q FROM usage GROUP BY 1, 2)"
+            f"{WEEK} AS week, count(*) AS n, sum(quantity) AS q FROM usage GROUP BY 1, 2)"
         )
         .fetchall()
     )
-    return {"cells": groups, "checksum": int(events + quantity)}
+    return {"cells": 2 * groups, "events": int(events), "quantity": int(quantity)}
 
 
 def opened(home: Path, store: Path, tables: tuple[str, ...] = TABLES) -> Any:
-    """Read and check the tables."""
-    from retain.tables import Mapping, read_tables
+    """Read and check the tables; the log is read as a long one, even of a small size."""
+    from retain.tables import Mapping, eventlog, read_tables
 
+    eventlog.LONG_ROWS = 0
     mappings = {name: Mapping(source=str(home / f"{name}.parquet")) for name in tables}
     mappings["customers"] = Mapping(source=str(home / "customers.parquet"))
     mappings["usage"] = Mapping(source=str(home / "usage"))
@@ -68,155 +73,133 @@ def folded(tables: Any, store: Path) -> Any:
     return fold_tables(tables, Calendar("sunday"), store=store, top_features=TOP)
 
 
-def fold(home: Path, store: Path) -> dict[str, Any]:
-    """Check and fold usage alone, with all weekly measures."""
+def is_in_slice(folded_weeks: Any) -> Any:
+    """Say of each customer whether the id is among the first."""
+    return folded_weeks.customers.astype(np.int64) < SLICE
+
+
+def check(home: Path, store: Path) -> dict[str, Any]:
+    """Read the log once and judge every row; what is learnt of each file is kept in the store."""
     with opened(home, store, ()) as tables:
-        rows = folded(tables, store).panels["usage"]
-    total = rows.measures["events"].sum(dtype=np.int64) + rows.measures["quantity"].sum(
-        dtype=np.int64
-    )
-    return {"cells": len(rows), "checksum": int(total)}
+        counts = tables.counts["usage"]
+    return {"cells": counts.rows_in, "events": counts.used}
 
 
-def weeks_of(weeks: Any, snapshots: int, every: int) -> list[int]:
-    """Name the weeks from which the snapshots look back, oldest first."""
-    return [weeks.last_week - every * back for back in range(snapshots)][::-1]
+def fold(home: Path, store: Path) -> dict[str, Any]:
+    """Fold usage alone, with all weekly measures, after `check`: no week is in the store."""
+    with opened(home, store, ()) as tables:
+        every = folded(tables, store)
+    rows = every.panels["usage"]
+    mine = rows.take(is_in_slice(every)[rows.customer])
+
+    def total(name: str) -> float:
+        return float(mine.measures[name].sum(dtype=np.float64))
+
+    def bits(head: str) -> float:
+        words = (v for name, v in mine.measures.items() if name.rpartition("_")[0] == head)
+        return float(sum(int(np.bitwise_count(word).sum()) for word in words))
+
+    return {
+        "cells": len(rows) * len(rows.measures),
+        "events": int(rows.measures["events"].sum(dtype=np.int64)),
+        "quantity": int(rows.measures["quantity"].sum(dtype=np.int64)),
+        "checked": {
+            **{"rows": float(len(mine))},
+            **{name: total(name) for name in ("events", "quantity", "hours", "last_day")},
+            "days": float(np.bitwise_count(mine.measures["days"]).sum()),
+            **{name: bits(name) for name in ("features", "users")},
+            **{one: total(f"top_feature_{number}") for number, one in enumerate(TOP)},
+        },
+    }
 
 
-def features(weeks: Any, snapshots: int, every: int) -> dict[str, Any]:
+def features(weeks_there: Any, snapshots: int, every: int) -> dict[str, Any]:
     """Every feature of the catalogue for every customer, a few thousand customers at a time."""
     from retain.features import feature_chunks
 
-    at = weeks_of(weeks, snapshots, every)
-    rows = np.ones((snapshots, len(weeks.customers)), dtype=bool)
-    cells, columns, total, missing = 0, 0, 0.0, 0
-    for chunk in feature_chunks(weeks, at, rows):
+    at = [weeks_there.last_week - every * back for back in range(snapshots)][::-1]
+    rows = np.ones((snapshots, len(weeks_there.customers)), dtype=bool)
+    mine, names = is_in_slice(weeks_there), names_of(CHECKED)
+    cells, columns, sums = 0, 0, np.zeros(len(names))
+    for chunk in feature_chunks(weeks_there, at, rows):
         cells, columns = cells + chunk.X.size, chunk.X.shape[1]
-        for name in ("events_4w", "active_days_13w", "spend_26w"):
-            values = chunk.X[name].to_numpy()
-            total += float(np.nansum(values))
-            missing += int(np.isnan(values).sum())
-    return {"cells": cells, "columns": columns, "checksum": round(total, 2), "missing": missing}
+        sums += np.nansum(chunk.X[names].to_numpy()[mine[chunk.customer]], axis=0)
+    return {
+        "cells": cells,
+        "columns": columns,
+        "checked": dict(zip(names, sums.tolist(), strict=True)),
+    }
 
 
 def build(home: Path, store: Path) -> dict[str, Any]:
     """All tables from the log to the full feature matrix."""
     with opened(home, store) as tables:
-        weeks = folded(tables, store)
-    return features(weeks, SNAPSHOTS, EVERY)
+        there = folded(tables, store)
+    return features(there, SNAPSHOTS, EVERY)
 
 
 def week(home: Path, store: Path) -> dict[str, Any]:
     """One week more than the store knows, and one snapshot."""
     with opened(home, store) as tables:
-        weeks = folded(tables, store)
-    return features(weeks, 1, 1)
+        there = folded(tables, store)
+    return features(there, 1, 1)
 
 
 def stored(snapshots: int, every: int) -> Callable[[Path, Path], dict[str, Any]]:
-    """Features from weeks that are in the store already."""
+    """Features from weeks that are in the store already; `cpu` is of the features alone."""
 
     def run(home: Path, store: Path) -> dict[str, Any]:
-        import time
-
         with opened(home, store) as tables:
-            weeks = folded(tables, store)
+            there = folded(tables, store)
         begun = time.process_time()
-        found = features(weeks, snapshots, every)
-        return found | {"cpu": time.process_time() - begun}
+        found = features(there, snapshots, every)
+        return found | {"said_cpu": time.process_time() - begun}
 
     return run
 
 
-# ---- the obvious ways, and ours, for the same columns ------------------------------------------
-
-
-def snapshot_days(home: Path) -> list[date]:
-    last = date.fromisoformat((home / "last_day").read_text())
-    return [last - timedelta(days=7 * EVERY * back) for back in range(SNAPSHOTS)][::-1]
-
-
-def told(frames: Iterator[Any]) -> dict[str, Any]:
-    """Sum the columns of all snapshots: equal for whoever computes the same."""
-    cells, sums = 0, np.zeros(len(CHECKED) * len(WINDOWS))
-    for frame in frames:
-        cells += frame.size
-        sums += frame.sum(axis=0)
-    return {"cells": cells, "checksum": [int(one) for one in sums]}
-
-
 def ours(home: Path, store: Path) -> dict[str, Any]:
-    """The checked columns, from the log."""
-    from dataclasses import replace
-
+    """The columns that the obvious ways compute, from the log, for all customers."""
     from retain.features import FEATURES, build_features
 
     with opened(home, store, ()) as tables:
-        weeks = folded(tables, store)
-    weeks = replace(weeks, start_day=np.full(len(weeks.customers), 1e6))  # nothing is unknown
+        there = folded(tables, store)
+    there = replace(there, start_day=np.full(len(there.customers), 1e6))  # nothing is unknown
+    at = [there.last_week - EVERY * back for back in range(SNAPSHOTS)][::-1]
     made = build_features(
-        weeks,
-        weeks_of(weeks, SNAPSHOTS, EVERY),
-        np.ones((SNAPSHOTS, len(weeks.customers)), dtype=bool),
-        features=tuple(one for one in FEATURES if one.name in CHECKED),
+        there,
+        at,
+        np.ones((SNAPSHOTS, len(there.customers)), dtype=bool),
+        features=tuple(one for one in FEATURES if one.name in USAGE),
     )
-    names = [f"{name}_{window}w" for name in CHECKED for window in WINDOWS]
-    return told(iter([made.X[names].to_numpy()]))
+    sums = made.X[names_of(USAGE)].sum()
+    return {"cells": SNAPSHOTS * len(there.customers) * len(sums), "checked": sums.to_dict()}
 
 
-def pandas(home: Path, store: Path) -> dict[str, Any]:
-    """Read the log into a frame, group it once per snapshot and window."""
-    import pandas as pd
+def obvious(way: Callable[..., dict[str, float]]) -> Callable[[Path, Path], dict[str, Any]]:
+    """One of the obvious ways, for all customers of a slice."""
 
-    log = pd.read_parquet(
-        home / "usage", columns=["customer_id", "occurred_at", "feature", "quantity"]
-    )
-    log["day"] = log["occurred_at"].dt.normalize()
-    people = pd.read_parquet(home / "customers.parquet")["customer_id"].to_numpy()
+    def run(home: Path, store: Path) -> dict[str, Any]:
+        import pyarrow.parquet as pq
 
-    def frames() -> Iterator[Any]:
-        for last in snapshot_days(home):
-            end, made = pd.Timestamp(last) + pd.Timedelta(days=1), {}
-            for window in WINDOWS:
-                cut = log[(log["day"] < end) & (log["day"] >= end - pd.Timedelta(days=7 * window))]
-                by = cut.groupby("customer_id")
-                made["events", window] = by.size()
-                made["quantity", window] = by["quantity"].sum()
-                made["active_days", window] = by["day"].nunique()
-                made["distinct_features", window] = by["feature"].nunique()
-            frame = pd.DataFrame(made).reindex(people).fillna(0)
-            yield frame[[(name, window) for name in CHECKED for window in WINDOWS]].to_numpy()
+        days = days_of(home, SNAPSHOTS, EVERY)
+        found = way(home, days, USAGE) if way is range_join else way(home, days)
+        people = pq.read_metadata(home / "customers.parquet").num_rows
+        return {"cells": SNAPSHOTS * people * len(found), "checked": found}
 
-    return told(frames())
+    return run
 
 
-def naive(home: Path, store: Path) -> dict[str, Any]:
-    """One range join of snapshots with the raw log."""
-    con = scan(home)
-    days = ", ".join(f"(DATE '{day}')" for day in snapshot_days(home))
-    con.execute(f"CREATE TABLE snapshot (as_of DATE); INSERT INTO snapshot VALUES {days}")
-    parts = {
-        "events": "count(*) FILTER ({now})",
-        "quantity": "coalesce(sum(quantity) FILTER ({now}), 0)",
-        "active_days": "count(DISTINCT occurred_at::DATE) FILTER ({now})",
-        "distinct_features": "count(DISTINCT feature) FILTER ({now})",
+def truth(snapshots: int, every: int) -> Callable[[Path, Path], dict[str, Any]]:
+    """What the naive range join finds for the first customers; not timed."""
+    return lambda home, store: {
+        "checked": range_join(home, days_of(home, snapshots, every), CHECKED)
     }
-    asked = ", ".join(
-        parts[name].format(now=f"occurred_at >= as_of + 1 - {7 * window}")
-        for name in CHECKED
-        for window in WINDOWS
-    )
-    found = con.sql(
-        f"SELECT {asked} FROM snapshot JOIN usage ON occurred_at < as_of + 1 "
-        f"AND occurred_at >= as_of + 1 - {7 * max(WINDOWS)} GROUP BY as_of, customer_id"
-    ).fetchnumpy()
-    people = len(con.sql(f"SELECT * FROM '{home}/customers.parquet'").fetchall())
-    sums = [int(np.sum(values)) for values in found.values()]
-    return {"cells": SNAPSHOTS * people * len(sums), "checksum": sums}
 
 
 STAGES: dict[str, Callable[[Path, Path], dict[str, Any]]] = {
     "L2": yardstick,
+    "check": check,
     "fold": fold,
     "build": build,
     "features12": stored(12, 4),
@@ -224,8 +207,12 @@ STAGES: dict[str, Callable[[Path, Path], dict[str, Any]]] = {
     "before": build,
     "week": week,
     "ours": ours,
-    "pandas": pandas,
-    "naive": naive,
+    "pandas": obvious(frame_by_frame),
+    "naive": obvious(range_join),
+    "truth of fold": lambda home, store: {"checked": weeks(home)},
+    "truth of 12": truth(12, 4),
+    "truth of 52": truth(52, 1),
+    "truth of 1": truth(1, 1),
 }
 
 

@@ -30,8 +30,8 @@ __all__ = [
 ]
 
 FEATURES: tuple[Feature, ...] = (*USAGE, *EFFORT, *SURVEY, *COMMERCIAL, *PROFILE)
-CHUNK_CUSTOMERS = 5_000  # bounds memory: a chunk holds (weeks x customers) per measure
-CHUNK_SNAPSHOTS = 100_000  # and its answers, (as_ofs x customers) per feature, stay in the cache
+CHUNK_CUSTOMERS = 2_500  # bounds memory: a chunk holds (weeks x customers) per measure
+CHUNK_SNAPSHOTS = 60_000  # and its answers, (as_ofs x customers) per feature, stay in the cache
 
 
 @dataclass(frozen=True)

@@ -286,7 +286,8 @@ class EventLog:
 
         path, _ = self.files[piece.part]
         with pq.ParquetFile(path, read_dictionary=self._texts_of()) as file:
-            table = file.read_row_group(piece.group, columns=list(self.columns.values()))
+            wanted = list(self.columns.values())
+            table = file.read_row_group(piece.group, columns=wanted, use_threads=False)
         keep = None
         low, high = np.searchsorted(self.aside, [piece.first_row, piece.first_row + piece.rows])
         if high > low:

@@ -95,7 +95,7 @@ def sum_up(
     texts = [columns["feature"]] if "feature" in columns else []
     with pq.ParquetFile(path, read_dictionary=texts) as file:
         for group in range(file.metadata.num_row_groups):
-            table = file.read_row_group(group)
+            table = file.read_row_group(group, use_threads=False)
             one.rows += table.num_rows
             for ours, theirs in columns.items():
                 one.there[ours] += table.num_rows - table[theirs].null_count
@@ -112,20 +112,22 @@ def sum_up(
                 is_whole = False
                 _extremes(first, last, who[usable], at[usable])
             one.is_odd |= not is_whole or _has_odd_numbers(table, columns, kinds)
-            day = at // DAY
-            _count(one.days["occurred_at"], day[at > NONE])
+            day, dated = at // DAY, at > NONE
+            has_all = bool(dated.all())
+            _count(one.days["occurred_at"], day if has_all else day[dated])
             if "recorded_at" in one.days:
                 known, is_whole = microseconds(table[columns["recorded_at"]])
                 told = known > NONE
                 one.is_odd |= not is_whole and _are_odd(known[told])
                 _count(one.days["recorded_at"], known[told] // DAY)
-                told &= at > NONE
+                told &= dated
                 _count(one.lags, known[told] // DAY - day[told])
                 one.early += int((known[told] < at[told] - DAY).sum())
                 day = np.maximum(day, known // DAY)
             if "feature" in columns:
                 which = features.of(table[columns["feature"]])
-                for key, count in _pairs(which[at > NONE], day[at > NONE]):
+                dates = (which, day) if has_all else (which[dated], day[dated])
+                for key, count in _pairs(*dates):
                     by_feature[key] = by_feature.get(key, 0) + count
             rows = np.flatnonzero(np.append(sampled, False)[who])
             if len(rows):

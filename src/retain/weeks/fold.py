@@ -30,6 +30,7 @@ from retain.weeks.kept import (
     write_text,
 )
 from retain.weeks.logfold import fold_log
+from retain.weeks.memory import give_back
 from retain.weeks.rows import FoldedWeeks, PanelRows
 from retain.weeks.streams import (
     MASK_VALUES,
@@ -100,6 +101,7 @@ def fold_tables(
         if name not in tables.columns:
             continue
         progress(name)
+        give_back()
         if name in tables.logs:
             panels[name] = _fold_log(tables, name, calendar, book, top_features, store, ids)
             continue
@@ -109,6 +111,7 @@ def fold_tables(
         for measure, column in facts.dictionaries.items():
             categories[f"{name}.{measure}"] = book.values(f"{name}_{column}")
     book.save()
+    give_back()
     start_day, start_known = _starts(tables, calendar)
     folded = FoldedWeeks(
         calendar=calendar,

@@ -94,7 +94,9 @@ class KeptWeeks:
         for week, rows in weeks.items():
             path = self._path(str(week))
             aside = _aside(path)
-            pq.write_table(rows, aside, compression="zstd")
+            pq.write_table(
+                rows, aside, compression="lz4", use_dictionary=False, write_statistics=False
+            )
             aside.replace(path)
 
     def read(self) -> Any:

@@ -15,11 +15,14 @@ from retain.tables.eventlog import EventLog
 from retain.weeks.calendar import DAYS_PER_WEEK, Calendar
 from retain.weeks.facts import usage
 from retain.weeks.kept import KeptWeeks
+from retain.weeks.memory import give_back
 from retain.weeks.rows import PanelRows, in_order, narrowed
 from retain.weeks.streams import MASK_VALUES, WORD_BITS, Facts, Source
 from retain.weeks.sweep import Users, sweep
 
 __all__ = ["fold_log"]
+
+GIVE_BACK_AFTER = 8  # runs of weeks
 
 
 def fold_log(
@@ -73,7 +76,7 @@ def fold_log(
     calendar = source.calendar
 
     def runs_of(parts: list[int], weeks: set[int] | None) -> Iterator[PanelRows]:
-        for run in sweep(
+        swept = sweep(
             log,
             calendar,
             parts=parts,
@@ -82,7 +85,10 @@ def fold_log(
             number_feature=place_of,
             top=top,
             users=users,
-        ):
+        )
+        for number, run in enumerate(swept):
+            if number % GIVE_BACK_AFTER == 0:
+                give_back()
             yield _narrow(run)
 
     if store is None:
@@ -119,6 +125,7 @@ def fold_log(
                 {n: v for n, v in numbers.items() if n.startswith("usage_")},
                 listed,
             )
+        give_back()
         read = kept.read_rows(sorted(expected - set(written)), position)
         runs = [rows for _, rows in sorted((written | read).items())]
     facts = _facts(source, features, 0 if users is None else users.most)

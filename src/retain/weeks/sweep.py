@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -253,15 +254,21 @@ def sweep(
     if wanted is not None:
         pieces = [piece for piece in pieces if _meets(piece, wanted, calendar)]
     pieces.sort(key=lambda piece: (piece.low_day, piece.first_row))
-    with tempfile.TemporaryDirectory(dir=log.scratch) as aside:
+    with (
+        tempfile.TemporaryDirectory(dir=log.scratch) as aside,
+        ThreadPoolExecutor(1) as ahead,  # reads the next piece while this one is counted
+    ):
         waiting = _Waiting(span, Path(aside))
+        coming = ahead.submit(log.read, pieces[0]) if pieces else None
         while pieces or waiting.blocks:
             block = min(
                 [_week(piece.low_day, calendar) // span for piece in pieces[:1]]
                 + list(waiting.blocks)
             )
             while pieces and _week(pieces[0].low_day, calendar) // span <= block:
-                batch = log.read(pieces.pop(0))
+                assert coming is not None
+                batch, _ = coming.result(), pieces.pop(0)
+                coming = ahead.submit(log.read, pieces[0]) if pieces else None
                 events = _events(batch, calendar, number_feature, users)
                 if wanted is not None:
                     events = events.take(np.isin(events.week, wanted))
