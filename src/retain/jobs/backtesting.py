@@ -28,7 +28,7 @@ from retain.snapshots import ELIGIBLE, clv_basis, eligibility, snapshot_weeks
 from retain.weeks import FoldedWeeks, History
 from retain.weeks.fold import most_used_features
 
-__all__ = ["Backtested", "backtest"]
+__all__ = ["Backtested", "backtest", "yearly_margin"]
 
 OURS = "retain"
 WARMUP_WEEKS = 8
@@ -300,7 +300,7 @@ def _replayed(
     if fitted.chosen is not searched.settings:
         searched.settings, searched.rows = fitted.chosen, len(y)
     frame = pd.DataFrame({"customer": panel.who[now], "week": at})
-    frame["worth"] = _worth(company, panel.folded.known_by(at), at)[panel.who[now]]
+    frame["worth"] = yearly_margin(company, panel.folded.known_by(at), at)[panel.who[now]]
     frame[OURS] = fitted.predict(T)
     told: dict[str, Any] = {"known": known, "customers": len(now), "left": None}
     told |= {"learnt_rows": len(learn), "learnt_left": int(y.sum())}
@@ -337,7 +337,7 @@ def _newest_against_before(when: Any, y: Any, purge: int) -> list[tuple[Any, Any
     return [(train, test)] if both else None
 
 
-def _worth(company: Company, known: FoldedWeeks, at: int) -> Any:
+def yearly_margin(company: Company, known: FoldedWeeks, at: int) -> Any:
     """Yearly margin of each customer at today's rate, in currency, as known then; at least 0."""
     history = History(known, [at])
     basis = clv_basis(known, company.clv)

@@ -25,6 +25,7 @@ from retain.jobs.horizons import (
     learnt_curve,
     longest_ripe,
 )
+from retain.jobs.model_card import Judged, make_model_card, note_run, write_model_card
 from retain.jobs.opening import Company, as_day, open_company, settle_as_of
 from retain.jobs.panel import matrix, with_lists
 from retain.jobs.progress import Listener, Steps, silent
@@ -311,7 +312,7 @@ def _train(
         one["as_of"] = str(folded.calendar.last_day(one["as_of"]))
 
     steps("learning value")
-    clv, clv_figures, clv_comparison = learn_value(
+    clv, clv_figures, clv_comparison, valued = learn_value(
         company,
         folded,
         encoder.transform(X[clv_rows]),
@@ -372,6 +373,28 @@ def _train(
         }
     )
     company.store.keep_judged(version, judged_rows)
+    place = {column.name: column for column in columns}
+    card = make_model_card(
+        company,
+        bundle,
+        folded,
+        [place[name] for name in names],
+        Judged(
+            y[test],
+            p,
+            when[test],
+            who[test],
+            others,
+            T,
+            (M, who[learn]),
+            (when[churn_rows], y[churn_rows]),
+            {str(reason): int(n) for reason, n in counted.items()},
+        ),
+        valued,
+        version=version,
+        seed=seed,
+    )
+    write_model_card(company.store, folder, card)
     run = None
     if record:
         run = record_run(
@@ -392,6 +415,7 @@ def _train(
             champion,
             capacity,
         )
+    note_run(company.store, folder, run)
     promotion = ""
     if champion is None:
         run, promotion = promoted_in_passing(company, company.calendar.last_day(week), given, run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,18 @@ from retain.model import FittedClv, fit_clv
 from retain.snapshots import clv_basis, clv_labels, learnable_horizon, snapshot_weeks
 from retain.weeks import FoldedWeeks, History
 
-__all__ = ["learn_value", "row_of", "shares", "value_grid"]
+__all__ = ["JudgedValue", "learn_value", "row_of", "shares", "value_grid"]
+
+
+@dataclass(frozen=True)
+class JudgedValue:
+    """The customers whose value was judged out of time: outcome, prediction, interval, currency."""
+
+    y: Any
+    p: Any
+    low: Any
+    high: Any
+    who: Any
 
 
 def value_grid(company: Company, folded: FoldedWeeks, warmup_weeks: int) -> tuple[Any, int]:
@@ -57,7 +69,7 @@ def learn_value(
     then: Leaving | None,
     seed: int,
     progress: Callable[[str], None],
-) -> tuple[FittedClv | None, dict[str, Any], list[dict[str, Any]]]:
+) -> tuple[FittedClv | None, dict[str, Any], list[dict[str, Any]], JudgedValue | None]:
     """Learn CLV; judge it on the newest as_of whose value is known, beside simple methods.
 
     Parameters
@@ -76,7 +88,7 @@ def learn_value(
         As for training.
     """
     if learnt == 0:
-        return None, {}, []
+        return None, {}, [], None
     values = clv_labels(folded, weeks, company.clv, learnt)
     y = values[np.searchsorted(weeks, when), who]
     fixed: dict[str, Any] = {
@@ -96,7 +108,7 @@ def learn_value(
     learn = when <= weeks.max() - learnt
     figures: dict[str, Any] = {}
     comparison: list[dict[str, Any]] = []
-    chosen = None
+    chosen, valued = None, None
     if learn.any() and np.maximum(y[learn], 0).sum() > 0:
         judged = fit_clv(
             M[learn], y[learn], when[learn], who[learn], share=share(then, learn), **fixed
@@ -104,8 +116,9 @@ def learn_value(
         chosen = judged.chosen
         there = shares(company, then, M[test], eligible[test], learnt)
         low, high = judged.interval(M[test], there)
+        valued = JudgedValue(y[test], judged.predict(M[test], there), low, high, who[test])
         figures = evaluate.clv_figures(
-            y[test], judged.predict(M[test], there), who[test], low=low, high=high, seed=seed
+            valued.y, valued.p, valued.who, low=low, high=high, seed=seed
         )
         comparison.append(row_of("retain", figures))
         for name, value in _value_baselines(company, folded, int(weeks.max()), learnt).items():
@@ -122,7 +135,7 @@ def learn_value(
         chosen=chosen,
         **fixed,
     )
-    return fitted, figures, comparison
+    return fitted, figures, comparison, valued
 
 
 def shares(

@@ -17,7 +17,16 @@ from markupsafe import Markup
 from retain.report.plots import Plot
 from retain.report.wording import clean
 
-__all__ = ["Cell", "Chapter", "Document", "Drawn", "Grid", "render_document", "write_document"]
+__all__ = [
+    "Cell",
+    "Chapter",
+    "Document",
+    "Drawn",
+    "Grid",
+    "Mark",
+    "render_document",
+    "write_document",
+]
 
 _FOLDER = Path(__file__).parent
 Cell = str | tuple[str, str]  # text, or text with a hint below it
@@ -82,6 +91,15 @@ class Chapter:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """A grade or the like beside the headline: a letter, what it is called, and how good it is."""
+
+    letter: str
+    name: str
+    tone: str
+
+
+@dataclass(frozen=True)
 class Document:
     """A whole page.
 
@@ -101,6 +119,8 @@ class Document:
         Term and meaning, at the foot.
     versions
         What it was made from.
+    mark
+        A letter beside the headline.
     """
 
     company: str
@@ -113,6 +133,7 @@ class Document:
     notes: Sequence[str] = ()
     terms: Sequence[tuple[str, str]] = ()
     versions: str = ""
+    mark: Mark | None = None
 
 
 def render_document(document: Document, *, theme: str = "") -> str:
