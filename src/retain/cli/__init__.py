@@ -358,7 +358,8 @@ def _train(given: Any) -> int:
     role = "champion: it scores from now on" if made.run.is_champion else "challenger"
     if made.promotion:
         _write(made.promotion)
-    _say(f"\nversion {made.bundle.version} saved in {made.folder}, registered as {role}")
+    _say(f"\ncard {made.folder / 'model_card.html'}")
+    _say(f"version {made.bundle.version} saved in {made.folder}, registered as {role}")
     return DONE
 
 

@@ -26,11 +26,11 @@ from retain.jobs.opening import Company
 from retain.jobs.store import Store, partial
 from retain.jobs.valuing import JudgedValue
 from retain.model import Bundle
-from retain.report.model_card import write_model_page
+from retain.report.model_card import CARD_FILES, write_model_page
 from retain.snapshots import ELIGIBLE, clv_basis
 from retain.weeks import FoldedWeeks
 
-__all__ = ["Judged", "make_model_card", "note_run", "write_model_card"]
+__all__ = ["Judged", "make_model_card", "note_run", "run_file", "write_model_card"]
 
 SEGMENTS = ("segment", "plan", "region", "industry")
 MOST_SEGMENTS = 12  # of one column; a column with more is an id
@@ -39,7 +39,6 @@ CAPACITIES = (0.5, 1.0, 2.0, 5.0)  # times the team's
 DRIVEN_ROWS = 2_000
 DRIFT_ROWS = 20_000
 TOP = 3
-CARD, PAGE, RUN = "model_card.json", "model_card.html", "model_card.run.json"
 
 
 @dataclass(frozen=True)
@@ -182,7 +181,7 @@ def make_model_card(
             "experiment": company.config.experiment,
             "registered_model": company.config.model_name,
             "tag": f"model_version = {version}",
-            "file": RUN,
+            "file": run_file(company.config.models_folder / company.config.model_name).name,
         },
     }
 
@@ -195,17 +194,29 @@ def write_model_card(store: Store, folder: Path, card: Mapping[str, Any]) -> Pat
     Path
         The page.
     """
-    store.write_json(folder / CARD, card)
-    aside = partial(folder / PAGE)
-    write_model_page(aside, json.loads((folder / CARD).read_text(encoding="utf-8")))
-    aside.replace(folder / PAGE)
-    return folder / PAGE
+    data, page = (folder / name for name in CARD_FILES)
+    store.write_json(data, card)
+    aside = partial(page)
+    write_model_page(aside, json.loads(data.read_text(encoding="utf-8")))
+    aside.replace(page)
+    return page
 
 
 def note_run(store: Store, folder: Path, run: Any) -> None:
-    """Note beside a card where its training was recorded: the one thing that differs each time."""
+    """Note beside a model where its training was recorded: the one thing that differs each time."""
     if run is not None:
-        store.write_json(folder / RUN, dataclasses.asdict(run))
+        store.write_json(run_file(folder), dataclasses.asdict(run))
+
+
+def run_file(folder: Path) -> Path:
+    """Give the file that holds the run of the model in `folder`.
+
+    Examples
+    --------
+    >>> run_file(Path("models/acme-churn")).name
+    'acme-churn.run.json'
+    """
+    return folder.with_name(f"{folder.name}.run.json")
 
 
 def _definition(company: Company) -> dict[str, Any]:

@@ -7,6 +7,7 @@ so that what the model did can be read next to how the company did.
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from datetime import date
 from pathlib import Path
@@ -18,6 +19,7 @@ from retain.jobs.calculating import Calculating, choose
 from retain.jobs.opening import Company
 from retain.metrics import Period
 from retain.model import Bundle
+from retain.report.model_card import CARD_FILES
 
 __all__ = ["last_month", "metrics_known", "record_run", "record_scored", "uri_of"]
 
@@ -96,7 +98,7 @@ def record_run(
     company
         Whose model it is.
     bundle, folder, version
-        The model, where it was saved, and its name.
+        The model, where it was saved with its card, and its name.
     figures, clv_figures, by_as_of
         Judged out of time.
     drawn
@@ -139,6 +141,10 @@ def record_run(
             ),
             encoding="utf-8",
         )
+        cards = Path(scratch) / "model_card"
+        cards.mkdir()
+        for name in CARD_FILES:
+            shutil.copyfile(folder / name, cards / name)
         boosters = {"churn": bundle.churn.head.booster_}
         if bundle.clv is not None:
             boosters["clv"] = bundle.clv.head.booster_
@@ -156,7 +162,11 @@ def record_run(
                     for day, found in by_as_of.items()
                 },
                 fingerprints=company.tables.fingerprints,
-                artifacts={"plots": plots, "": Path(scratch) / "comparison.json"},
+                artifacts={
+                    "plots": plots,
+                    "model_card": cards,
+                    "": Path(scratch) / "comparison.json",
+                },
             ),
             uri=uri_of(company),
             experiment=company.config.experiment,

@@ -18,8 +18,9 @@ from retain.report.card_learnt import data_chapter, drivers_chapter, use_chapter
 from retain.report.card_words import flat, number, percent, with_range
 from retain.report.document import Document, Mark, write_document
 
-__all__ = ["model_document", "write_model_page"]
+__all__ = ["CARD_FILES", "model_document", "write_model_page"]
 
+CARD_FILES = ("model_card.json", "model_card.html")
 TONES = {"A": "good", "B": "good", "C": "warn", "D": "bad", "E": "bad"}
 TERMS = (
     (
