@@ -218,7 +218,8 @@ def queue(
     total = int(counted["n"])
     page = max(1, min(page, max(1, -(-total // size))))
     rows = store.rows(
-        f"SELECT {_CUSTOMER}, l.place, l.worth, l.why, l.status, i.id AS item_id, i.state, i.play, "
+        f"SELECT {_CUSTOMER}, l.place, l.worth, l.why, l.why_code, l.why_figures, l.status, "
+        "i.id AS item_id, i.state, i.play, "
         "i.due_on, i.entered_week, i.closed_on, i.closed_because, i.version AS item_version, "
         "i.written_by "
         f"{tables} ORDER BY l.place, s.customer_id LIMIT :size OFFSET :skip",

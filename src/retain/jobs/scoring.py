@@ -25,6 +25,7 @@ from retain.jobs.beside import (
     peer_groups,
     weekly_lines,
 )
+from retain.jobs.happenings import write_happenings
 from retain.jobs.health import health_of, health_rule, note_version
 from retain.jobs.manifest import describe_week
 from retain.jobs.matching import same_columns, same_own_features, same_settings, same_tables
@@ -266,7 +267,15 @@ def _score(
     manifest = describe_week(company, bundle, scores, why, day, without)
 
     steps("writing")
-    folder = write_week(company.store, day, scores, drivers, weekly, manifest)
+    folder = write_week(
+        company.store,
+        day,
+        scores,
+        drivers,
+        weekly,
+        manifest,
+        beside=lambda part: write_happenings(company, day, part / "timeline.parquet"),
+    )
     record_scored(company, bundle, day)
     steps.done()
     return Scored(day, folder, scores, drivers, weekly, manifest)

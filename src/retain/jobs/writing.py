@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -83,8 +84,18 @@ def write_week(
     drivers: pd.DataFrame,
     weekly: pd.DataFrame,
     manifest: dict[str, Any],
+    beside: Callable[[Path], None] = lambda folder: None,
 ) -> Path:
     """Write one scored week; a run that is killed leaves what was there before.
+
+    Parameters
+    ----------
+    store, as_of
+        Where, and the last day of the week.
+    scores, drivers, weekly, manifest
+        What was found.
+    beside
+        Writes what else belongs into the folder.
 
     Returns
     -------
@@ -97,6 +108,7 @@ def write_week(
         _write(scores[_columns(scores)], folder / "scores.parquet")
         _write(drivers, folder / "drivers.parquet")
         _write(weekly, folder / "weekly.parquet")
+        beside(folder)
         text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False)
         (folder / "manifest.json").write_text(text, encoding="utf-8")
         write_report(
@@ -136,4 +148,6 @@ def _write(frame: pd.DataFrame, path: Path) -> None:
         else:
             floats = values.to_numpy(dtype="float64", na_value=float("nan"))
             arrays.append(pa.array(floats, pa.float64(), from_pandas=True))
-    pq.write_table(pa.table(arrays, names=list(frame.columns)), path, compression="zstd")
+    pq.write_table(
+        pa.table(arrays, names=list(frame.columns)), path, compression="zstd", row_group_size=50_000
+    )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -32,6 +33,7 @@ __all__ = [
     "draw_page",
     "environment",
     "go",
+    "placed",
     "plain",
     "static_text",
     "words_of",
@@ -116,8 +118,45 @@ def _percent(value: float | None, digits: int = 0) -> str:
     return NOTHING if value is None else f"{value * 100:.{digits}f}%".replace("-", "−")
 
 
-def _points(value: float | None) -> str:
-    return NOTHING if value is None else points(tenths(value))
+@pass_context
+def _points(context: Any, value: float | None) -> str:
+    return NOTHING if value is None else _unit(context, points(tenths(value)))
+
+
+@pass_context
+def _unit(context: Any, text: str) -> str:
+    """Say "points" in the reader's language."""
+    return text.replace(" pts", f" {context['t']('unit.points')}")
+
+
+def placed(row: Mapping[str, Any], t: Words, currency: str) -> str:
+    """Say why a customer is on the list, or is not, in the reader's language."""
+    key, figures = f"placed.{row['why_code']}", row["why_figures"]
+    if isinstance(figures, str):
+        figures = json.loads(figures)
+    if not t.has(key) or figures is None:
+        return clean(row["why"])
+
+    def worth(name: str) -> str:
+        value = figures.get(name)
+        return t("placed.no_value") if value is None else money(float(round(value)), currency)
+
+    probability, percentile = figures.get("probability"), figures.get("percentile")
+    return t(
+        key,
+        probability=NOTHING if probability is None else f"{100 * probability:.0f}%",
+        top=NOTHING if percentile is None else f"{max(100 - percentile, 0.1):.1f}%",
+        percentile=NOTHING if percentile is None else f"{percentile:.0f}",
+        worth=worth("worth"),
+        last=worth("last"),
+        weeks=figures.get("weeks", NOTHING),
+        share=f"{100 * (figures.get('share') or 0):.0f}%",
+        contacted_on=t.day(figures.get("contacted_on")),
+        until=t.day(figures.get("until")),
+        needed=f"{figures.get('needed') or 0:.0f}",
+        owner=clean(figures.get("owner") or NOTHING),
+        capacity=figures.get("capacity", NOTHING),
+    )
 
 
 def _whole(value: float | None) -> str:
@@ -171,6 +210,7 @@ def environment() -> Environment:
         share=_share,
         percent=_percent,
         points=_points,
+        unit=_unit,
         number=number,
         whole=_whole,
         money=money,
@@ -231,6 +271,7 @@ def draw_page(
         "stamp": _stamp(),
         "said": t(f"said.{said}") if t.has(f"said.{said}") else "",
         "as_of": None,
+        "placed": lambda row: placed(row, t, desk.currency),
         "moment": lambda text: _moment(text, desk.zone, t),
         "today": datetime.now(desk.zone).date().isoformat(),
     }

@@ -1,8 +1,15 @@
 """The pages, one module each; a page reads through the action store and draws a template."""
 
-from retain.review.pages import customer, customers, queue
+from retain.review.pages import customer, customers, figures, portfolio, proof, queue
 
 __all__ = ["ROUTERS"]
 
-ROUTERS = (queue.router, customers.router, customer.router)
+ROUTERS = (
+    queue.router,
+    customers.router,
+    customer.router,
+    portfolio.router,
+    proof.router,
+    figures.router,
+)
 """The routes of every page."""

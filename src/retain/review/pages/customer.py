@@ -217,7 +217,7 @@ def _trend(weeks: list[dict[str, Any]], t: Words) -> list[Spark]:
         for row in weeks:
             ago = (newest - date.fromisoformat(row["as_of"])).days // 7
             if ago < 52 and row[name] is not None:
-                line[51 - ago] = round(row[name] * (100 if name == "churn_probability" else 1), 1)
+                line[51 - ago] = round(row[name] * (100 if name == "churn_probability" else 1))
         if sum(value is not None for value in line) > 1:
             made = draw("level", t(f"chart.{name}"), line, 100.0)
             drawn.append(_said(made, line, t))
@@ -231,14 +231,14 @@ def _timeline(
     found: list[dict[str, Any]] = []
     events = customer_rows(folder, "timeline", customer_id)
     if events is not None:
-        for row in events.to_dict("records"):
+        for row in events.astype(object).where(events.notna(), None).to_dict("records"):
             found.append(
                 {
                     "at": str(row["at"])[:10],
                     "kind": row["kind"],
                     "what": row["what"] or "",
                     "detail": row["detail"] or "",
-                    "amount": None if row["amount"] != row["amount"] else row["amount"],
+                    "amount": row["amount"],
                     "ref": row["ref"] or "",
                 }
             )
