@@ -100,6 +100,7 @@ def test_every_text_that_is_asked_for_is_there_and_every_text_is_asked_for():
         "sum.",
         "metrics.theme",
         "placed.",
+        "unit.",
     )
     assert {key for key in unused if not key.startswith(families)} == set()
 
