@@ -63,6 +63,7 @@ def redact(text: str, config: Config | None = None) -> str:
     variables: tuple[str | None, ...] = ()
     if config is not None:
         variables = (config.tracking.uri_env, config.review.database_env)
+        variables += tuple(mapping.password_env for _, mapping in config.tables.items())
         variables += config.alerts.secrets() if config.alerts else ()
     for variable in variables:
         if variable and (secret := os.environ.get(variable)):

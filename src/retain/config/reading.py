@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from retain.config.settings import Config, meaning_of, settings_at
+from retain.config.settings import SERVERS, Config, meaning_of, settings_at
 from retain.errors import ConfigError, some
 
 __all__ = ["load_config"]
@@ -146,7 +146,7 @@ def _anchored(given: dict[str, Any], folder: Path) -> dict[str, Any]:
     def place(path: Any) -> Any:
         if isinstance(path, list | tuple):
             return tuple(place(one) for one in path)
-        if not isinstance(path, str | Path) or not str(path):
+        if not isinstance(path, str | Path) or not str(path) or str(path).startswith(SERVERS):
             return path
         file, mark, rest = str(path).partition("::")
         return os.path.normpath(folder / Path(file).expanduser()) + mark + rest

@@ -23,6 +23,7 @@ from retain.errors import ConfigError, some
 
 __all__ = ["Config", "Section", "TableConfig", "TablesConfig"]
 
+SERVERS = ("postgresql://", "postgres://")
 DEFAULT_SCALES = {"nps": (0.0, 10.0), "csat": (1.0, 5.0), "ces": (1.0, 7.0)}
 
 
@@ -31,10 +32,16 @@ class TableConfig(Section):
 
     source: str | tuple[str, ...] | None = Field(
         default=None,
-        description="Parquet or CSV path, glob, folder or list of them, or file.duckdb::table.",
+        description="Parquet or CSV path, glob, folder or list of them, file.duckdb::table, or "
+        "postgresql://server/database::table.",
+    )
+    password_env: str | None = Field(
+        default=None, description="Environment variable holding the PostgreSQL server's password."
     )
     query: str | None = Field(
-        default=None, description="One SELECT over the named `sources`, instead of `source`."
+        default=None,
+        description="One SELECT over the named `sources`, instead of `source`; with a server's "
+        "address as `source`, one that runs there.",
     )
     sources: dict[str, str | tuple[str, ...]] = Field(
         default_factory=dict, description="Names that `query` may read, each a path."
@@ -86,9 +93,14 @@ class TableConfig(Section):
 
     @model_validator(mode="after")
     def _one_origin(self) -> TableConfig:
-        if (self.source is None) == (self.query is None):
+        is_server = isinstance(self.source, str) and self.source.startswith(SERVERS)
+        if is_server:
+            self._on_server(str(self.source))
+        elif self.password_env is not None:
+            raise ValueError("`password_env` belongs to a postgresql:// source")
+        elif (self.source is None) == (self.query is None):
             raise ValueError("give either `source` or `query` (with `sources`), and not both")
-        if self.query is not None and not self.sources:
+        if self.query is not None and not is_server and not self.sources:
             raise ValueError("`query` needs `sources`: the names it reads, each with a path")
         if self.source is not None and self.sources:
             raise ValueError("`sources` belongs to `query`; with `source` leave it out")
@@ -99,6 +111,17 @@ class TableConfig(Section):
             if low >= high:
                 raise ValueError(f"scales.{kind} should go from lowest to highest score")
         return self
+
+    def _on_server(self, address: str) -> None:
+        """Say what is wrong with a server as source."""
+        if re.search(r"://[^/@\s]*:[^/@\s]+@|[?&]password=", address):
+            raise ValueError(
+                "source holds a password; put it in a variable, name that in password_env"
+            )
+        if ("::" in address) == (self.query is not None):
+            raise ValueError(
+                "a server's address is followed by ::table, or goes with a `query`; not both"
+            )
 
 
 class TablesConfig(Section):

@@ -141,11 +141,12 @@ def _newest(company: Company, name: str, day: date) -> tuple[date | None, float]
         return newest, 0.0
     known = f" AND recorded_at < DATE '{day}' + 1" if "recorded_at" in columns else ""
     at = f'"{moment}"'
-    ((found, gap),) = tables.con.sql(
-        f"SELECT CAST(max({at}) AS DATE), coalesce(date_diff('day', min({at}), max({at})) / "
-        f"greatest(count(DISTINCT CAST({at} AS DATE)) - 1, 1), 0) FROM {name} "
-        f"WHERE {at} < DATE '{day}' + 1{known}"
-    ).fetchall()
+    ((found, gap),) = tables.ask(
+        name,
+        f"SELECT CAST(max({at}) AS DATE) AS newest, coalesce(date_diff('day', min({at}), max({at}))"
+        f" / greatest(count(DISTINCT CAST({at} AS DATE)) - 1, 1), 0) AS gap FROM {name} "
+        f"WHERE {at} < DATE '{day}' + 1{known}",
+    )
     return newest if newest is not None and newest <= day else found, float(gap)
 
 

@@ -27,14 +27,15 @@ def vendor_acts(tables: Tables) -> Iterator[Suspect]:
         if not tables.has(name, column):
             continue
         # bare dates and pre-summed slices say nothing about seconds
-        found = tables.con.sql(
+        found = tables.ask(
+            name,
             f'WITH rows_ AS (SELECT customer_id, CAST("{column}" AS VARCHAR) AS value, {moment} AS '
             f"moment, CAST({moment} AS TIME) <> TIME '00:00:00' AS has_time FROM {name} WHERE "
             f'"{column}" IS NOT NULL), at_once AS (SELECT value, moment, count(*) AS n, '
-            "count(DISTINCT customer_id) AS people FROM rows_ WHERE has_time GROUP BY ALL) "
-            f"SELECT value, sum(n), coalesce(sum(n) FILTER (people >= {AT_ONCE}), 0), "
-            "max(people) FROM at_once GROUP BY 1 ORDER BY 1"
-        ).fetchall()
+            "count(DISTINCT customer_id) AS people FROM rows_ WHERE has_time GROUP BY 1, 2) "
+            f"SELECT value, sum(n) AS n, coalesce(sum(n) FILTER (people >= {AT_ONCE}), 0) AS k, "
+            "max(people) AS most FROM at_once GROUP BY 1 ORDER BY 1",
+        )
         rows = sum(n for _, n, _, _ in found)
         together = sum(k for _, _, k, _ in found)
         machines = set()
@@ -53,10 +54,11 @@ def vendor_acts(tables: Tables) -> Iterator[Suspect]:
                     {"share_at_once": round(k / n, 4), "share_of_others": round(others, 4)},
                     "Leave these rows out with `query`, or map them as treatments.",
                 )
-        named = tables.con.sql(
-            f'SELECT CAST("{column}" AS VARCHAR), count(*) FROM {name} WHERE "{column}" IS NOT '
-            "NULL GROUP BY 1 ORDER BY 1"
-        ).fetchall()
+        named = tables.ask(
+            name,
+            f'SELECT CAST("{column}" AS VARCHAR) AS value, count(*) AS n FROM {name} WHERE '
+            f'"{column}" IS NOT NULL GROUP BY 1 ORDER BY 1',
+        )
         for value, n in named:
             if value not in machines and is_vendor_act(value):
                 yield Suspect(

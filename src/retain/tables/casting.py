@@ -15,7 +15,8 @@ from retain.tables.sql import quoted, word
 __all__ = ["Cast", "cast_of", "is_number_type", "text_of"]
 
 NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
-BLANKS = "' ' || chr(9) || chr(10) || chr(13) || chr(160) || chr(65279) || chr(8195)"
+BLANKS = "' \t\n\r\u00a0\ufeff\u2003'"
+MOST = "1.7976931348623157e308"  # the greatest finite number: no engine calls it by the same name
 NOTHING = "('', 'nan', 'nat', 'none', 'null', '<na>', 'n/a', '\\n', 'na')"
 NO_ID = "('', 'nan', 'nat', 'none', 'null', '<na>')"
 CLOCK = r"\d{1,2}:\d{2}"
@@ -82,8 +83,8 @@ def text_of(column: str, kind: str) -> str:
     plain = f"CAST({name} AS VARCHAR)"
     # Trimming a set of blanks is dear, so it is done only where a blank may be: at the ends.
     return (
-        f"nullif(CASE WHEN ascii({plain}) BETWEEN 33 AND 126 AND ascii({plain}[-1]) BETWEEN 33 AND "
-        f"126 THEN {plain} ELSE trim({plain}, {BLANKS}) END, '')"
+        f"nullif(CASE WHEN ascii({plain}) BETWEEN 33 AND 126 AND ascii(right({plain}, 1)) BETWEEN "
+        f"33 AND 126 THEN {plain} ELSE trim({plain}, {BLANKS}) END, '')"
     )
 
 
@@ -161,8 +162,8 @@ def cast_of(
 def _id(text: str, spec: ColumnSpec) -> Cast:
     """Ids are text; an integer that went through a float column loses its point again."""
     whole = (
-        f"CASE WHEN ends_with({text}, '.0') THEN regexp_replace({text}, '^(-?\\d+)\\.0+$', '\\1') "
-        f"ELSE {text} END"
+        f"CASE WHEN right({text}, 2) = '.0' AND regexp_matches({text}, '^-?[0-9]+[.]0+$') "
+        f"THEN regexp_replace({text}, '[.]0+$', '') ELSE {text} END"
     )
     value = f"CASE WHEN length({text}) > 4 OR lower({text}) NOT IN {NO_ID} THEN {whole} END"
     return Cast(value, "", f"missing {spec.name}")
@@ -173,8 +174,9 @@ def _number(name: str, upper: str, text: str, spec: ColumnSpec) -> Cast:
     if upper == "BOOLEAN":
         return Cast(f"CAST(CAST({name} AS INTEGER) AS DOUBLE)", "", reason)
     if upper.startswith(("FLOAT", "DOUBLE")):
-        value = f"CASE WHEN isfinite({name}) THEN CAST({name} AS DOUBLE) END"
-        return Cast(value, f"isinf({name})", reason)
+        # what is not a number compares as the greatest of all
+        value = f"CASE WHEN abs({name}) <= {MOST} THEN CAST({name} AS DOUBLE) END"
+        return Cast(value, f"abs({name}) > {MOST} AND NOT isnan({name})", reason)
     if is_number_type(upper):
         return Cast(f"CAST({name} AS DOUBLE)", "", reason)
     number = f"TRY_CAST({text} AS DOUBLE)"

@@ -10,6 +10,7 @@ import duckdb
 from retain.errors import TableError
 from retain.tables.eventlog import EventLog
 from retain.tables.mapping import Counts
+from retain.tables.server import ServerLog
 from retain.tables.sources import PART, ROW, explain, one_thread
 from retain.tables.sql import quoted, rows_of, word
 from retain.tables.staging import Staged
@@ -36,6 +37,8 @@ class Judge:
     def settle(self, table: Staged) -> Counts:
         """Turn ``staged_<table>`` into the table itself; what is set aside goes to quarantine."""
         name = table.spec.name
+        if isinstance(table.log, ServerLog):
+            return self._settle_server(table, table.log)
         if table.log is not None:
             return self._settle_log(table, table.log)
         reason = self._reason(table)
@@ -118,6 +121,34 @@ class Judge:
             self.equal[name] = log.equal_rows()
         return Counts(log.rows, log.rows - sum(aside.values()), aside)
 
+    def _settle_server(self, table: Staged, log: ServerLog) -> Counts:
+        """Judge a log where it lies; only what is set aside comes over."""
+        name = table.spec.name
+        known = {who for (who,) in rows_of(self.con, "SELECT customer_id FROM customers")}
+        unknown = log.ids() - known
+        reason = self._reason(table, "customer_id IN (SELECT customer_id FROM unknown)")
+        aside, rows = log.settle(reason, unknown)
+        if aside:
+            self.con.register("aside_rows", rows)
+            self.con.execute(
+                f"INSERT INTO quarantine SELECT {word(name)}, _why, NULL, {table.source.as_json} "
+                "FROM aside_rows"
+            )
+            self.con.unregister("aside_rows")
+        self.con.register(name, log)
+        self.con.register("seen_arrow", log.seen())
+        self.con.execute(f"CREATE OR REPLACE TABLE seen_{name} AS SELECT * FROM seen_arrow")
+        self.con.unregister("seen_arrow")
+        for column, theirs in table.columns.items():
+            if table.spec.column(column).kind == "instant":
+                kind = table.source.types[theirs]
+                how = 3 if kind == "DATE" else 2 if kind.endswith("ZONE") else 1
+                there = log.there(column)
+                self.stamps[name, column] = {how: there} if there else {}
+        if not table.has_id:
+            self.equal[name] = log.equal_rows()
+        return Counts(log.rows, log.rows - sum(aside.values()), aside)
+
     @staticmethod
     def _limit(moment: str) -> int:
         day = date.fromisoformat(moment.removeprefix("TIMESTAMP '")[:10])
@@ -154,8 +185,8 @@ class Judge:
                 self.con, f"SELECT count(*) - count(DISTINCT _hash) FROM {relation}"
             )[0][0]
 
-    def _reason(self, table: Staged) -> str:
-        """Write why a row is set aside, or null."""
+    def _reason(self, table: Staged, unknown: str | None = None) -> str:
+        """Write why a row is set aside, or null; `unknown` says that nobody knows the customer."""
         spec = table.spec
         told = [("_bad", "_bad IS NOT NULL")]
         for column in table.columns:
@@ -184,7 +215,7 @@ class Judge:
             told.append(
                 (
                     word("unknown customer"),
-                    f"{who} NOT IN (SELECT customer_id FROM customers)",
+                    unknown or f"{who} NOT IN (SELECT customer_id FROM customers)",
                 )
             )
         elif spec.name == "costs" and table.has("customer_id"):

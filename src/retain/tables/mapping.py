@@ -21,9 +21,10 @@ class Mapping:
     ----------
     source
         A Parquet or CSV path, glob or folder, ``"file.duckdb::table"``, a pandas DataFrame, or a
-        list of these.
+        list of these; or ``"postgresql://server/database::table"``.
     query
-        Instead of `source`: one SELECT over the names in `sources`.
+        Instead of `source`: one SELECT over the names in `sources`. With the address of a
+        PostgreSQL server as `source`: one SELECT that runs there.
     sources
         What `query` reads: a name for each source.
     columns
@@ -41,6 +42,8 @@ class Mapping:
         Surveys: lowest and highest score by kind.
     ces_high_means
         Surveys: what a high customer effort score says.
+    password_env
+        Environment variable that holds the PostgreSQL server's password.
     """
 
     source: Any = None
@@ -55,10 +58,13 @@ class Mapping:
     drop_equal_rows: bool = False
     scales: AnyMapping[str, tuple[float, float]] = field(default_factory=dict)
     ces_high_means: Literal["easy", "hard"] = "easy"
+    password_env: str | None = None
 
     @property
     def origin(self) -> str:
         """Where the rows come from, for messages."""
+        if self.query is not None and self.source is not None:
+            return f"query on {self.source}"
         if self.query is not None:
             return "query over " + ", ".join(self.sources)
         if isinstance(self.source, list | tuple):

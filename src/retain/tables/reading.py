@@ -20,6 +20,7 @@ from retain.tables.judging import FIRST_DAY, Judge
 from retain.tables.mapping import SEVERITIES, Counts, Finding, Mapping
 from retain.tables.remarks import remarks
 from retain.tables.result import Tables
+from retain.tables.server import ServerLog
 from retain.tables.spec import BEHAVIOUR, SCALES, SPECS
 from retain.tables.sql import open_work, quoted, rows_of
 from retain.tables.staging import Staged, stage
@@ -121,6 +122,8 @@ def _read(
     for name, table in staged.items():
         if table.log is not None:
             table.log.scratch = folder
+            if isinstance(table.log, ServerLog):
+                continue  # what is seen there is asked for when it is known until when
             con.register("seen_arrow", table.log.seen())
             con.execute(f"CREATE TABLE seen_{name} AS SELECT * FROM seen_arrow")
             con.unregister("seen_arrow")
@@ -242,6 +245,7 @@ def _reach(
             problems = [
                 f"{name}: {count:,} of {total:,} rows {reason or 'are usable'}"
                 for name, table in staged.items()
+                if table.relation
                 for reason, count, total in rows_of(
                     con,
                     "SELECT _bad, count(*), sum(count(*)) OVER () FROM "
@@ -294,7 +298,10 @@ def _derive_customers(con: Any, staged: dict[str, Staged], reach: date, until: d
         if name not in BEHAVIOUR:
             continue
         time, rows, bad = table.spec.time, table.relation, "_bad"
-        if (
+        if isinstance(table.log, ServerLog):
+            con.register(f"early_{name}", table.log.seen_until(end))
+            time, rows, bad = "first_at", f"early_{name}", "NULL"
+        elif (
             table.log is not None
             and not table.log.has_oddities
             and max(table.log.days(str(time)), default=0) <= (until - EPOCH).days
@@ -337,7 +344,7 @@ def _fill_first_seen(con: Any, staged: dict[str, Staged]) -> None:
 
 
 def _newest(
-    con: Any, columns: dict[str, tuple[str, ...]], logs: AnyMapping[str, EventLog]
+    con: Any, columns: dict[str, tuple[str, ...]], logs: AnyMapping[str, EventLog | ServerLog]
 ) -> dict[str, date]:
     """Find the day of each table's newest event or recorded_at."""
     newest = {}

@@ -50,6 +50,16 @@ def remarks(tables: Tables, staged: dict[str, Staged], judge: Judge) -> Iterator
             todo="Map a customers table when there is one.",
         )
     for name, table in staged.items():
+        if table.copied_because:
+            yield Finding(
+                name,
+                "",
+                "advice",
+                tables.counts[name].rows_in,
+                f"All rows come over from the server to be checked here: {table.copied_because}.",
+                todo="Bring plain types, with a `query` where they are not, and it is checked and "
+                "folded there.",
+            )
         yield from _usable(tables, table)
         yield from _empty_columns(tables, table)
         yield from _ids(tables, table)
@@ -161,8 +171,9 @@ def _examples(tables: Tables, table: Staged, reason: str, column: str) -> tuple[
     if reason == "line cannot be read":
         return tuple(f"line {row}: {_cut(_field(tables, text, 'line'))}" for row, text in found)
     if theirs is None:
-        return tuple(f"row {row}" for row, _ in found)
-    return tuple(f"row {row}: {_cut(_field(tables, text, theirs))}" for row, text in found)
+        return tuple(f"row {row}" for row, _ in found if row is not None)
+    values = [(row, _cut(_field(tables, text, theirs))) for row, text in found]
+    return tuple(value if row is None else f"row {row}: {value}" for row, value in values)
 
 
 def _field(tables: Tables, text: str, name: str) -> str:
@@ -375,11 +386,16 @@ def _stale(tables: Tables) -> Iterator[Finding]:
             continue
         if moment not in tables.columns[name]:
             moment = "sent_at"  # surveys may know one of two days
-        (usual,) = rows_of(
-            tables.con,
-            f"SELECT coalesce(date_diff('day', min({quoted(moment)}), max({quoted(moment)})) / "
-            f"greatest(count(DISTINCT CAST({quoted(moment)} AS DATE)) - 1, 1), 0) FROM {name}",
-        )[0]
+        log = tables.logs.get(name)
+        if log is not None and not len(log.aside):
+            there = log.days(moment)
+            usual = (max(there) - min(there)) / max(len(there) - 1, 1)
+        else:
+            (usual,) = rows_of(
+                tables.con,
+                f"SELECT coalesce(date_diff('day', min({quoted(moment)}), max({quoted(moment)})) / "
+                f"greatest(count(DISTINCT CAST({quoted(moment)} AS DATE)) - 1, 1), 0) FROM {name}",
+            )[0]
         if days < SPARSE_TIMES * usual:  # a table with a row a month is not stale after two weeks
             continue
         yield Finding(

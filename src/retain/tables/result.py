@@ -13,10 +13,12 @@ from typing import Any
 
 import pandas as pd
 
+from retain.engines import Engine
 from retain.errors import TableError, some
 from retain.tables.eventlog import EventLog
 from retain.tables.mapping import Counts, Finding
-from retain.tables.sql import quoted, word
+from retain.tables.server import ServerLog
+from retain.tables.sql import quoted, rows_of, word
 
 __all__ = ["Tables", "write_quarantine"]
 
@@ -52,6 +54,7 @@ class Tables:
         of its files).
     logs
         Table: its files, where it is a long log that was not copied; the relation is a view then.
+        Or where it is a log on another engine: reading the relation fetches its rows.
     is_derived
         Whether `customers` was made from the behaviour tables.
     """
@@ -69,13 +72,14 @@ class Tables:
     timezone: str
     currency: str | None
     folder: Path
-    logs: Mapping[str, EventLog] = field(default_factory=dict)
+    logs: Mapping[str, EventLog | ServerLog] = field(default_factory=dict)
     is_derived: bool = False
     ces_high_means: str = "easy"
     scales: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._finalizer = weakref.finalize(self, _remove, self.con, self.folder)
+        engines = [log.engine for log in self.logs.values() if isinstance(log, ServerLog)]
+        self._finalizer = weakref.finalize(self, _remove, self.con, self.folder, engines)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -99,6 +103,21 @@ class Tables:
             *self.measures.get(table, ()),
             *(self.attributes if table == "customers" else ()),
         }
+
+    def ask(self, table: str, query: str) -> list[tuple[Any, ...]]:
+        """Run a query over one table where its rows lie, and fetch its few rows.
+
+        Parameters
+        ----------
+        table
+            The only one that the query reads.
+        query
+            One SELECT; each of its columns has a name.
+        """
+        log = self.logs.get(table)
+        if isinstance(log, ServerLog):
+            return log.ask(query)
+        return rows_of(self.con, query)
 
     def frame(self, table: str) -> pd.DataFrame:
         """Fetch a whole table; for small ones.
@@ -157,6 +176,8 @@ def write_quarantine(tables: Tables, path: str | Path) -> int:
     return int(count)
 
 
-def _remove(con: Any, folder: Path) -> None:
+def _remove(con: Any, folder: Path, engines: list[Engine]) -> None:
     con.close()
+    for engine in engines:
+        engine.close()
     shutil.rmtree(folder, ignore_errors=True)

@@ -12,11 +12,20 @@ from typing import Any
 import duckdb
 import pandas as pd
 
+from retain.engines import Address, Engine, PostgreSQL
 from retain.errors import TableError, some
 from retain.tables.mapping import Mapping
 from retain.tables.sql import quoted, rows_of, word
 
-__all__ = ["ROW", "Source", "explain", "one_thread", "open_source", "parquet_files"]
+__all__ = [
+    "ROW",
+    "Source",
+    "explain",
+    "one_thread",
+    "open_source",
+    "parquet_files",
+    "server_relation",
+]
 
 ROW = "_retain_row"  # place in the source: which of its parts, then which row of it, from 0
 PART = 1 << 44
@@ -79,7 +88,11 @@ def open_source(con: Any, table: str, mapping: Mapping) -> Source:
         query is not one SELECT over its sources.
     """
     view = f"source_{table}"
-    if mapping.query is not None:
+    address = Address.of(mapping.source, mapping.password_env)
+    if address is not None:
+        _copy_from_server(con, table, mapping, address, view)
+        is_ordered_only = False
+    elif mapping.query is not None:
         _run_query(con, table, mapping, view)
         is_ordered_only = True
     else:
@@ -89,6 +102,28 @@ def open_source(con: Any, table: str, mapping: Mapping) -> Source:
     if not types:
         raise TableError(f"table {table!r}: {mapping.origin} has no columns")
     return Source(view, types, mapping.origin, is_ordered_only)
+
+
+def server_relation(
+    server: Engine, mapping: Mapping, address: Address
+) -> tuple[str, dict[str, str]]:
+    """Write what to select from on a server, and name its columns and their types.
+
+    A type that the embedded engine has no name for comes as text.
+    """
+    query = mapping.query
+    asked = "" if query is None else f"({query.rstrip().rstrip(';')}) AS asked"
+    relation = asked or address.relation
+    types = server.types(relation)
+    if "OTHER" not in types.values():
+        return relation, types
+    listed = ", ".join(
+        f"CAST({quoted(name)} AS text) AS {quoted(name)}" if kind == "OTHER" else quoted(name)
+        for name, kind in types.items()
+    )
+    place = ", ctid" if query is None else ""
+    told = {name: "VARCHAR" if kind == "OTHER" else kind for name, kind in types.items()}
+    return f"(SELECT {listed}{place} FROM {relation}) AS plain", told
 
 
 def parquet_files(table: str, source: Any) -> list[tuple[Path, int]]:
@@ -290,6 +325,26 @@ def _database_table(con: Any, table: str, name: str, path: str, inner: str) -> s
         )
     schema, one = known[key]
     return f"{alias}.{quoted(schema)}.{quoted(one)}"
+
+
+def _copy_from_server(con: Any, table: str, mapping: Mapping, address: Address, view: str) -> None:
+    """Copy a table of a PostgreSQL server into the work database, as Arrow."""
+    server = PostgreSQL(address, table)
+    try:
+        relation, types = server_relation(server, mapping, address)
+        listed = ", ".join(
+            f"CAST({quoted(name)} AS text) AS {quoted(name)}" if kind == "DECIMAL" else quoted(name)
+            for name, kind in types.items()
+        )
+        con.register("server_rows", server.batches(f"SELECT {listed} FROM {relation}"))
+        with one_thread(con, True):
+            con.execute(
+                f"CREATE TABLE {quoted(view)} AS SELECT *, row_number() OVER () - 1 AS {ROW} "
+                "FROM server_rows"
+            )
+        con.unregister("server_rows")
+    finally:
+        server.close()
 
 
 def _run_query(con: Any, table: str, mapping: Mapping, view: str) -> None:

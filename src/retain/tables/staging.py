@@ -11,17 +11,26 @@ from typing import Any
 
 import duckdb
 
+from retain.engines import Address, PostgreSQL
 from retain.errors import TableError, some
 from retain.tables.casting import NOTHING, Cast, cast_of, is_number_type, text_of
 from retain.tables.eventlog import EventLog, open_log
 from retain.tables.mapping import Mapping
-from retain.tables.sources import ROW, Source, explain, one_thread, open_source, parquet_files
-from retain.tables.spec import MEASURED, SCALES, SPECS, TableSpec
+from retain.tables.server import ServerLog, why_copied
+from retain.tables.sources import (
+    ROW,
+    Source,
+    explain,
+    one_thread,
+    open_source,
+    parquet_files,
+    server_relation,
+)
+from retain.tables.spec import MEASURED, SCALES, SPECS, ColumnSpec, TableSpec
 from retain.tables.sql import quoted, rows_of, word
+from retain.tables.textfiles import last_scan, refuse_other_scripts, rejected_lines
 
 __all__ = ["Staged", "stage"]
-
-MOST_STRAY_LINES = 0.001
 
 
 @dataclass(frozen=True)
@@ -41,7 +50,10 @@ class Staged:
     rejected
         Lines of a text file that hold too many or too few fields: (line number, line, why).
     log
-        Set where the table is a long log of events: `relation` is a view then, nothing is copied.
+        Set where the table is a long log of events: `relation` is a view then, nothing is copied;
+        or where it is a log on another engine: then there is no `relation`.
+    copied_because
+        Why a log on another engine was copied from there all the same.
     """
 
     spec: TableSpec
@@ -51,7 +63,8 @@ class Staged:
     columns: dict[str, str]
     attributes: dict[str, str]
     rejected: tuple[tuple[int, str, str], ...]
-    log: EventLog | None = None
+    log: EventLog | ServerLog | None = None
+    copied_because: str = ""
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -100,7 +113,14 @@ def stage(
         When the source cannot be read, a column is missing, or its type can never fit.
     """
     spec = SPECS[table]
-    last = _last_scan(con)
+    last = last_scan(con)
+    why = ""
+    address = Address.of(mapping.source, mapping.password_env)
+    if table == "usage" and address is not None:
+        there = _on_server(con, spec, mapping, address, zone)
+        if isinstance(there, Staged):
+            return there
+        why = there
     source = open_source(con, table, mapping)
     columns = _resolve(spec, mapping, source)
     extras = _extras(spec, mapping, source, columns)
@@ -128,8 +148,8 @@ def stage(
             "again: it may be cut off or damaged"
         ) from None
     _refuse_epochs(con, spec, mapping, source, columns)
-    rejected = _rejected(con, source, last)
-    _refuse_other_scripts(con, spec, source, relation, rejected)
+    rejected = rejected_lines(con, source, last)
+    refuse_other_scripts(con, spec.name, source, relation, rejected)
     return Staged(
         spec,
         mapping,
@@ -139,7 +159,39 @@ def stage(
         attributes,
         rejected,
         log,
+        why,
     )
+
+
+def _on_server(
+    con: Any, spec: TableSpec, mapping: Mapping, address: Address, zone: str
+) -> Staged | str:
+    """Leave usage where it is, cast there; else say why it must be copied."""
+    if mapping.drop_equal_rows:
+        return "drop_equal_rows compares whole rows"
+    if set(mapping.values) - {"feature"}:
+        return "`values` translates more than features"
+    server = PostgreSQL(address, spec.name)
+    relation, types = server_relation(server, mapping, address)
+    source = Source(f"source_{spec.name}", types, mapping.origin, False)
+    columns = _resolve(spec, mapping, source)
+    extras = _extras(spec, mapping, source, columns)
+    measured = {name: extras[name] for name in mapping.measures}
+    kinds: dict[str, str] = {ours: spec.column(ours).kind for ours in columns}
+    kinds |= dict.fromkeys(measured, "number")
+    if why := why_copied(types, {**columns, **measured}, kinds):
+        server.close()
+        return why
+    casts = {
+        ours: _cast(con, spec, mapping, source, ours, theirs, zone)
+        for ours, theirs in columns.items()
+    }
+    select = _select(spec, mapping, source, columns, casts, {}, extras, keeps_raw=True)
+    is_placed = mapping.query is None
+    log = ServerLog(
+        server, relation, source, select, {**columns, **measured}, kinds, is_placed=is_placed
+    )
+    return Staged(spec, mapping, source, "", columns, {}, (), log)
 
 
 def _long_log(
@@ -331,11 +383,17 @@ def _select(
     casts: dict[str, Cast],
     attributes: dict[str, str],
     extras: dict[str, str],
+    *,
+    keeps_raw: bool = False,
 ) -> str:
-    """Write the SELECT that casts the source and names the first thing wrong with each row."""
+    """Write the SELECT that casts the source and names the first thing wrong with each row.
+
+    With `keeps_raw` the source's own columns come along, for the engine that has no view of it.
+    """
     innermost = [
         f"{text_of(theirs, source.types[theirs])} AS {quoted('_t_' + ours)}"
         for ours, theirs in columns.items()
+        if spec.column(ours).kind != "number" or not is_number_type(source.types[theirs])
     ]
     inner, outer = [f"{ROW} AS _row"], ["_row"]
     for ours, cast in casts.items():
@@ -364,7 +422,8 @@ def _select(
     for name, theirs in extras.items():
         if name in columns:
             continue
-        text = text_of(theirs, source.types[theirs])
+        kind = source.types[theirs]
+        text = came = text_of(theirs, kind)
         if mapping.values.get(name):
             whens = " ".join(
                 f"WHEN {word(one.strip().lower())} THEN {word(to)}"
@@ -373,14 +432,18 @@ def _select(
             text = f"(CASE lower({text}) {whens} ELSE {text} END)"
         number = f"TRY_CAST({text} AS DOUBLE)"
         plain = f"CASE WHEN isfinite({number}) THEN {number} END"
+        unusable = (
+            f"{text} IS NOT NULL AND lower({text}) NOT IN {NOTHING} AND "
+            f"coalesce(NOT isfinite({number}), true)"
+        )
+        if name in mapping.measures and is_number_type(source.types[theirs]) and text == came:
+            cast = cast_of(spec.name, ColumnSpec(name, "number", ""), theirs, kind, zone="UTC")
+            plain, unusable = cast.value, cast.unusable or "false"
         is_number = attributes.get(name) == "number" or name in mapping.measures
         inner.append(f"{plain if is_number else text} AS {quoted(name)}")
         outer.append(quoted(name))
         if name in mapping.measures:
-            inner.append(
-                f"{text} IS NOT NULL AND lower({text}) NOT IN {NOTHING} AND "
-                f"coalesce(NOT isfinite({number}), true) AS {quoted('_x_' + name)}"
-            )
+            inner.append(f"{unusable} AS {quoted('_x_' + name)}")
             wrong.append((f"{name} is not a number", quoted("_x_" + name)))
     if spec.name == "costs":
         if "date" not in columns:
@@ -395,12 +458,16 @@ def _select(
         elif "period" not in columns:
             wrong.append(("missing date", "date IS NULL"))
     outer.append(f"CASE {_whens(spec, mapping, columns, wrong)} END AS _bad")
-    if spec.id_column not in columns and spec.name != "customers":
+    if keeps_raw:
+        kept = [quoted(f"_raw_{name}") for name in source.types]
+        inner += [f"{quoted(name)} AS {raw}" for name, raw in zip(source.types, kept, strict=True)]
+        outer += kept
+    elif spec.id_column not in columns and spec.name != "customers":
         inner.append(f"hash({source.listed}) AS _hash")
         outer.append("_hash")
     return (
         f"SELECT {', '.join(outer)} FROM (SELECT {', '.join(inner)} FROM "
-        f"(SELECT *, {', '.join(innermost)} FROM {quoted(source.view)}))"
+        f"(SELECT {', '.join(['*', *innermost])} FROM {quoted(source.view)}))"
     )
 
 
@@ -494,47 +561,5 @@ def _refuse_epochs(
             )
 
 
-def _refuse_other_scripts(
-    con: Any,
-    spec: TableSpec,
-    source: Source,
-    relation: str,
-    rejected: tuple[tuple[int, str, str], ...],
-) -> None:
-    """Refuse text files that are not UTF-8; a stray byte only sets its line aside."""
-    wrong = sum("unicode" in why.lower() or "utf-8" in why.lower() for _, _, why in rejected)
-    if not wrong:
-        return
-    total = rows_of(con, f"SELECT count(*) FROM {relation}")[0][0] + len(rejected)
-    if wrong > total * MOST_STRAY_LINES:
-        raise TableError(
-            f"table {spec.name!r}: {wrong:,} of {total:,} lines of {source.origin} are not UTF-8 "
-            "text: save it as UTF-8"
-        )
-
-
 def _is_text(kind: str) -> bool:
     return kind.upper().startswith(("VARCHAR", "ENUM", "NULL", "BLOB", "JSON"))
-
-
-def _last_scan(con: Any) -> int:
-    try:
-        return int(rows_of(con, "SELECT coalesce(max(scan_id), -1) FROM reject_scans")[0][0])
-    except duckdb.Error:
-        return -1  # no text file was read yet
-
-
-def _rejected(con: Any, source: Source, last: int) -> tuple[tuple[int, str, str], ...]:
-    """Lines that the text reader refused: (line number, line, why)."""
-    if not source.is_ordered_only:
-        return ()
-    try:
-        found = rows_of(
-            con,
-            "SELECT line, min(csv_line), min(error_message) FROM reject_errors JOIN reject_scans "
-            f"USING (scan_id, file_id) WHERE scan_id > {last} GROUP BY file_path, line ORDER BY "
-            "file_path, line",
-        )
-    except duckdb.Error:
-        return ()
-    return tuple((int(line), str(text), str(why)) for line, text, why in found)

@@ -19,6 +19,7 @@ import numpy as np
 
 from retain.errors import StoreError
 from retain.tables import Tables
+from retain.tables.server import ServerLog
 from retain.weeks.calendar import Calendar
 from retain.weeks.facts import FACTS
 from retain.weeks.kept import (
@@ -32,6 +33,7 @@ from retain.weeks.kept import (
 from retain.weeks.logfold import fold_log
 from retain.weeks.memory import give_back
 from retain.weeks.rows import FoldedWeeks, PanelRows
+from retain.weeks.serverfold import fold_on_server
 from retain.weeks.streams import (
     MASK_VALUES,
     ORDER_OF,
@@ -352,6 +354,8 @@ def _fold_log(
     source = Source(name, calendar, columns, tables.measures.get(name, ()), top_features=top)
     recipe = _hash("log", FOLD_VERSION, calendar, sorted(columns), *source.measures, *top)
     try:
+        if isinstance(log, ServerLog):
+            return fold_on_server(log, ids, source, book.lists, _fold_sql, recipe, store)
         return fold_log(log, list(ids), source, book.lists, recipe=recipe, store=store)
     except (OSError, ValueError) as problem:
         raise StoreError(

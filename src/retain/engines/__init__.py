@@ -1,0 +1,6 @@
+"""Other engines that run our SQL where the data lie: PostgreSQL and Spark."""
+
+from retain.engines.dialects import Engine, rendered
+from retain.engines.postgresql import Address, PostgreSQL
+
+__all__ = ["Address", "Engine", "PostgreSQL", "rendered"]
