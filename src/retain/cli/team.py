@@ -32,6 +32,25 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     config(one)
     one.add_argument("--owner", metavar="NAME", help="only this owner's customers")
 
+    one = command(
+        "handoff",
+        _handoff,
+        "write a scored week as one file for other systems, with its schema beside it",
+        "retain handoff acme.yaml --out week.xlsx",
+    )
+    config(one)
+    one.add_argument("--out", metavar="FILE", help=".csv, .parquet or .xlsx; default: in the store")
+    one.add_argument("--as-of", metavar="DATE", help="default: the newest scored week")
+
+    one = command(
+        "forget",
+        _forget,
+        "erase one customer from everything that is kept, and say what was erased",
+        "retain forget acme.yaml C00465",
+    )
+    config(one)
+    one.add_argument("customer_id", metavar="CUSTOMER_ID", help="as in the outputs")
+
 
 def _queue(given: Any) -> int:
     with _progress() as listener:
@@ -45,4 +64,25 @@ def _queue(given: Any) -> int:
     _print(queues.next_table(found.listed))
     _say("")
     _write(queues.queue_line(found.as_of, found.listed, found.capacity, found.ordered_by))
+    return DONE
+
+
+def _handoff(given: Any) -> int:
+    with _progress() as listener:
+        from retain.jobs import hand_off
+
+        path = hand_off(given.config, out=given.out, as_of=given.as_of, progress=listener)
+    _say(f"{path}\n{path.with_suffix('.schema.txt')}")
+    return DONE
+
+
+def _forget(given: Any) -> int:
+    with _progress() as listener:
+        from retain.jobs import forget
+
+        found = forget(given.config, given.customer_id, progress=listener)
+    for where, n in found.erased.items():
+        _say(f"{n:>6,}  {where}")
+    for note in found.notes:
+        _write(f"note: {note}")
     return DONE

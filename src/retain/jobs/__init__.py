@@ -10,11 +10,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from retain.jobs.acting import Queued, open_actions, queue
+    from retain.jobs.acting import Queued, hand_off, open_actions, queue
     from retain.jobs.backtesting import Backtested, backtest
     from retain.jobs.checking import Checked, check
     from retain.jobs.demonstrating import Demonstrated, demo
     from retain.jobs.effort import effort_costs
+    from retain.jobs.forgetting import Forgotten, forget
     from retain.jobs.measuring import Measured, measure
     from retain.jobs.monitoring import Monitored, monitor
     from retain.jobs.promoting import Promoted, promote
@@ -27,6 +28,7 @@ __all__ = [
     "Backtested",
     "Checked",
     "Demonstrated",
+    "Forgotten",
     "Measured",
     "Monitored",
     "Promoted",
@@ -38,6 +40,8 @@ __all__ = [
     "check",
     "demo",
     "effort_costs",
+    "forget",
+    "hand_off",
     "measure",
     "monitor",
     "open_actions",
@@ -58,6 +62,9 @@ _HOMES = {
     "Demonstrated": "demonstrating",
     "demo": "demonstrating",
     "effort_costs": "effort",
+    "Forgotten": "forgetting",
+    "forget": "forgetting",
+    "hand_off": "acting",
     "Measured": "measuring",
     "measure": "measuring",
     "Monitored": "monitoring",

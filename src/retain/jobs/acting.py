@@ -12,15 +12,17 @@ from typing import Any
 import pandas as pd
 
 from retain import actions
+from retain.actions.handoff import handoff_rows, schema_text, write_rows
 from retain.actions.importing import import_week
 from retain.actions.keeping import keep_queue
 from retain.actions.queue import Play, QueueRules
 from retain.config import Config, load_config
 from retain.errors import StoreError
+from retain.jobs.opening import as_day
 from retain.jobs.progress import Listener, silent
 from retain.jobs.store import Store
 
-__all__ = ["Queued", "bring_up_to_date", "open_actions", "queue", "queue_rules"]
+__all__ = ["Queued", "bring_up_to_date", "hand_off", "open_actions", "queue", "queue_rules"]
 
 FILES = ("scores.parquet", "drivers.parquet", "manifest.json")
 
@@ -191,6 +193,40 @@ def queue(
         settings.currency,
         summary["ordered_by"],
     )
+
+
+def hand_off(
+    config: Config | str | Path,
+    *,
+    out: str | Path | None = None,
+    as_of: date | str | None = None,
+    progress: Listener = silent,
+) -> Path:
+    """Write the hand-off file of a scored week, and its schema beside it.
+
+    Parameters
+    ----------
+    config
+        Settings, or the path of their YAML file.
+    out
+        Ending in .csv, .parquet or .xlsx; default: handoff/as_of=DATE.csv in the store.
+    as_of
+        The week; default: the newest.
+    progress
+        Told what is being done.
+
+    Returns
+    -------
+    Path
+        The file.
+    """
+    settings = config if isinstance(config, Config) else load_config(config)
+    with open_actions(settings, progress=progress) as store:
+        rows = handoff_rows(store, None if as_of is None else as_day(as_of))
+    named = settings.store / "handoff" / f"as_of={rows['as_of'].iloc[0]}.csv"
+    target = write_rows(rows, out or named)
+    target.with_suffix(".schema.txt").write_text(schema_text() + "\n", encoding="utf-8")
+    return target
 
 
 def _fingerprint(folder: Path) -> str:
