@@ -167,3 +167,52 @@ def test_the_held_out_stay_held_out_until_the_weeks_are_over(store):
     assert {f"C{n}" for n in range(12) if draw(f"C{n}", str(day(2))) < 0.3} == drawn_again & {
         f"C{n}" for n in range(12)
     }
+
+
+def test_the_store_gives_its_own_evidence(store):
+    """Two weeks of draws, outcomes of the first: 8 on its list, of whom C0 to C3 left."""
+    from retain.actions.evidence import draws, evidence, note_outcomes
+
+    rules = QueueRules(6, holdout_share=0.3, holdout_weeks=13, currency="EUR")
+    bring(store, 0)
+    keep_queue(store, day(0), rules)
+    bring(store, 1)
+    keep_queue(store, day(1), rules)
+    left = {"C0", "C1", "C2", "C3", "C19"}
+    note_outcomes(store, {str(day(0)): [(f"C{n}", f"C{n}" in left) for n in range(20)]})
+    with store.writing("ann") as write:
+        for n in range(6):
+            key = {"customer_id": f"C{n}", "as_of": str(day(0))}
+            seen = {"model_probability": 0.5 - n / 20, "health_score": 70.0}
+            write.save("judgements", key, {"lead_risk": "high", **seen}, version=0)
+            named = key | {"target": "churn", "signal": "open cases", "person": "ann"}
+            more = {"verdict": "wrong", "theme": "effort", "model_version": "m1"}
+            write.save("verdicts", named, more, version=0)
+    found = evidence(store, horizon_weeks=13)
+    units = draws(store, 13)
+    first = units[units["entered_week"] == str(day(0))]
+
+    # the second week draws nobody again: its list is made of the same draws
+    assert units["customer_id"].is_unique
+    assert first["has_left"].notna().all()
+    assert len(first[first["customer_id"].isin(left)]) == first["has_left"].sum()
+    assert (0, len(first)) == (found.weeks["known"][1], found.weeks["known"][0])
+    assert 4 == found.weeks["left"][0]
+    # C19 was the safest of all: missed, and shown as it was seen then
+    assert [("C19", 0.02)] == list(
+        zip(found.misses["customer_id"], found.misses["churn_probability"], strict=True)
+    )
+    assert (5, 4) == (found.leads["left"], found.leads["flagged"])
+    assert [1.0, 0.5, 0.5] == list(found.right["auc"][:3])
+    assert ["open cases"] == list(found.agreement.loc[found.agreement["is_rejected"], "signal"])
+    assert "no effect is claimed" in found.effect.said
+
+
+def test_outcomes_noted_again_replace_those_of_their_week(store):
+    from retain.actions.evidence import note_outcomes
+
+    assert 2 == note_outcomes(store, {"2026-01-04": [("C1", True), ("C2", False)]})
+    note_outcomes(store, {"2026-01-04": [("C1", False)]})
+    assert [("C1", False)] == [
+        (row["customer_id"], bool(row["has_left"])) for row in store.rows("SELECT * FROM outcomes")
+    ]

@@ -50,6 +50,7 @@ DOORS = {
     "psycopg": "actions",
     "sqlglot": "engines",
     "adbc_driver_postgresql": "engines",
+    "econml": "actions",
     "argparse": "cli",
     "fastapi": "review",
     "starlette": "review",
@@ -57,7 +58,7 @@ DOORS = {
     "rich": "report cli",
     "retain.config": "jobs cli __init__",  # config stops at the door
 }
-LAZY = ["mlflow", "shap", "lightgbm", "sklearn", "matplotlib", "scipy", "doubleml"]
+LAZY = ["mlflow", "shap", "lightgbm", "sklearn", "matplotlib", "scipy", "doubleml", "econml"]
 LAZY += ["sqlglot", "adbc_driver_postgresql"]
 LAZY_BUT = {"model/heads.py": "sklearn"}  # inheriting the contract needs its base classes
 HOMELESS = {"utils", "util", "helpers", "helper", "common", "base", "core", "misc", "manager"}

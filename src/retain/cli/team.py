@@ -33,6 +33,14 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     one.add_argument("--owner", metavar="NAME", help="only this owner's customers")
 
     one = command(
+        "proof",
+        _proof,
+        "say what acting changed, what the list caught and missed, and who was right",
+        "retain proof acme.yaml",
+    )
+    config(one)
+
+    one = command(
         "handoff",
         _handoff,
         "write a scored week as one file for other systems, with its schema beside it",
@@ -64,6 +72,20 @@ def _queue(given: Any) -> int:
     _print(queues.next_table(found.listed))
     _say("")
     _write(queues.queue_line(found.as_of, found.listed, found.capacity, found.ordered_by))
+    return DONE
+
+
+def _proof(given: Any) -> int:
+    with _progress() as listener:
+        from retain.jobs import prove
+
+        found = prove(given.config, progress=listener)
+    from retain.report import queues
+
+    for table in queues.proof_tables(found):
+        _print(table)
+        _say("")
+    _write(found.effect.said[0].upper() + found.effect.said[1:] + ".")
     return DONE
 
 

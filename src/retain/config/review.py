@@ -62,6 +62,10 @@ class Review(Section):
         le=10,
         description="How many times the worth of one on the list a newcomer needs to replace it.",
     )
+    order: Literal["risk", "response"] = Field(
+        default="risk",
+        description="risk: value at risk; response: what contact saves, once that is proven.",
+    )
     cool_down_weeks: int = Field(
         default=4, ge=0, le=52, description="Weeks after a contact without being listed again."
     )

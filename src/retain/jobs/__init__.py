@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from retain.jobs.acting import Queued, hand_off, open_actions, queue
+    from retain.jobs.acting import Queued, hand_off, open_actions, prove, queue
     from retain.jobs.backtesting import Backtested, backtest
     from retain.jobs.checking import Checked, check
     from retain.jobs.demonstrating import Demonstrated, demo
@@ -46,6 +46,7 @@ __all__ = [
     "monitor",
     "open_actions",
     "promote",
+    "prove",
     "queue",
     "report",
     "score",
@@ -72,6 +73,7 @@ _HOMES = {
     "Promoted": "promoting",
     "open_actions": "acting",
     "promote": "promoting",
+    "prove": "acting",
     "Queued": "acting",
     "queue": "acting",
     "report": "reporting",

@@ -12,17 +12,29 @@ from typing import Any
 import pandas as pd
 
 from retain import actions
+from retain.actions.evidence import Evidence, evidence, note_outcomes, response
 from retain.actions.handoff import handoff_rows, schema_text, write_rows
 from retain.actions.importing import import_week
 from retain.actions.keeping import keep_queue
 from retain.actions.queue import Play, QueueRules
 from retain.config import Config, load_config
 from retain.errors import StoreError
-from retain.jobs.opening import as_day
+from retain.jobs.opening import Company, as_day
+from retain.jobs.outcomes import outcomes
 from retain.jobs.progress import Listener, silent
 from retain.jobs.store import Store
+from retain.weeks import FoldedWeeks
 
-__all__ = ["Queued", "bring_up_to_date", "hand_off", "open_actions", "queue", "queue_rules"]
+__all__ = [
+    "Queued",
+    "bring_up_to_date",
+    "hand_off",
+    "open_actions",
+    "prove",
+    "queue",
+    "queue_rules",
+    "work_with",
+]
 
 FILES = ("scores.parquet", "drivers.parquet", "manifest.json")
 
@@ -141,8 +153,65 @@ def bring_up_to_date(
     newest = str(weeks[-1])
     last = max([*known, newest])
     if newest == last and (weeks[-1] in imported or known[newest]["queue"] is None):
-        keep_queue(store, newest, queue_rules(config))
+        rules = queue_rules(config)
+        uplift = None
+        if config.review.order == "response":
+            uplift = response(store, newest, rules.holdout_weeks).uplift
+        keep_queue(store, newest, rules, uplift=uplift)
     return imported
+
+
+def work_with(company: Company, folded: FoldedWeeks, week: int) -> None:
+    """Bring a company's action store up to date after a weekly run, outcomes first.
+
+    Parameters
+    ----------
+    company
+        Whose week has just been scored and written.
+    folded
+        Everything known by that week.
+    week
+        The scored week.
+    """
+    with actions.open_store(company.config.database_url()) as store:
+        days = {
+            row["as_of"]: company.calendar.week_of(date.fromisoformat(row["as_of"]))
+            for row in store.rows("SELECT as_of FROM weeks")
+        }
+        ripe = {day: at for day, at in days.items() if at + company.churn.ripe_weeks <= week}
+        if ripe:
+            known = outcomes(company, folded, list(ripe.values()))
+            note_outcomes(
+                store,
+                {
+                    day: list(zip(mine["customer_id"], mine["churned"] > 0.5, strict=True))
+                    for day, at in ripe.items()
+                    for mine in [known[known["week"] == at]]
+                },
+            )
+        bring_up_to_date(company.config, store)
+
+
+def prove(config: Config | str | Path, *, progress: Listener = silent) -> Evidence:
+    """Say what acting changed, what the list caught and missed, and who was right.
+
+    Outcomes are as the newest weekly run knew them.
+
+    Parameters
+    ----------
+    config
+        Settings, or the path of their YAML file.
+    progress
+        Told what is being done.
+    """
+    settings = config if isinstance(config, Config) else load_config(config)
+    rules = queue_rules(settings)
+    with open_actions(settings, progress=progress) as store:
+        return evidence(
+            store,
+            horizon_weeks=settings.churn.horizon_weeks,
+            holdout_weeks=rules.holdout_weeks,
+        )
 
 
 def queue(

@@ -16,7 +16,7 @@ from retain import explain, tracking
 from retain.config import Config
 from retain.errors import ModelMismatchError, SnapshotError
 from retain.features import Column, Feature, load_own_features
-from retain.jobs.acting import open_actions
+from retain.jobs.acting import work_with
 from retain.jobs.beside import (
     add_contract,
     add_people,
@@ -125,9 +125,6 @@ def score(
     company = open_company(config, tables, without)
     with company.store.locked("score"):
         scored = _score(company, as_of, model, features, without, steps)
-        if "review" in company.config.model_fields_set:  # the team works with the list
-            with open_actions(company.config):
-                pass
     # the week is written and stays, whatever becomes of the alerts
     return replace(scored, alerts=raise_and_send(company.config, scored.as_of))
 
@@ -277,6 +274,8 @@ def _score(
         beside=lambda part: write_happenings(company, day, part / "timeline.parquet"),
     )
     record_scored(company, bundle, day)
+    if "review" in company.config.model_fields_set:  # a team works with the list
+        work_with(company, folded, week)
     steps.done()
     return Scored(day, folder, scores, drivers, weekly, manifest)
 

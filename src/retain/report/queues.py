@@ -12,7 +12,7 @@ from rich.text import Text
 from retain.report.terminal import Fitted, cell, defined, table_for
 from retain.report.wording import NOTHING, chance, number, tenths
 
-__all__ = ["next_table", "queue_line", "queue_table"]
+__all__ = ["next_table", "proof_tables", "queue_line", "queue_table"]
 
 
 def queue_table(listed: pd.DataFrame, *, currency: str) -> RenderableType:
@@ -96,6 +96,52 @@ def queue_line(as_of: date, listed: pd.DataFrame, capacity: int, ordered_by: str
         f"{as_of}: {counts.get('contact', 0)} of {capacity} places taken, by {ordered_by}; "
         f"{counts.get('holdout', 0)} left alone at random"
     )
+
+
+def proof_tables(found: Any) -> list[RenderableType]:
+    """Show precision by week, who was right, agreement by signal and misses.
+
+    Parameters
+    ----------
+    found
+        `retain.actions.evidence.Evidence`.
+    """
+    shown = (
+        ("Each week's list", found.weeks.tail(12), ("precision", "alone_precision")),
+        ("Who was right (0.5 is guessing)", found.right, ()),
+        ("Verdicts by signal", found.agreement.head(15), ("agreement", "useful")),
+        ("Left although the score was low", _seen(found.misses), ()),
+    )
+    return [_plain_table(title, frame, shares) for title, frame, shares in shown]
+
+
+def _seen(missed: pd.DataFrame) -> pd.DataFrame:
+    names = ("customer_id", "left_on", "weeks_before", "churn_probability", "percentile")
+    return missed.head(10).reindex(columns=[*names, "health_score", "main_sentence"])
+
+
+def _plain_table(title: str, frame: pd.DataFrame, shares: tuple[str, ...]) -> RenderableType:
+    def build(wide: bool, plain: bool) -> RenderableType:
+        if frame.empty:
+            return Text(f"{title}: nothing yet.", style="dim")
+        table = table_for(plain, title)
+        for name in frame.columns:
+            table.add_column(str(name).replace("_", " "), justify="left")
+        for row in frame.to_dict("records"):
+            table.add_row(*(cell(_figure(row[n], n in shares), plain) for n in frame.columns))
+        return table
+
+    return Fitted(build)
+
+
+def _figure(value: Any, is_share: bool) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    if not isinstance(value, float):
+        return NOTHING if value is None else str(value)
+    if value != value:
+        return NOTHING
+    return f"{100 * value:.0f} %" if is_share else f"{value:.3g}"
 
 
 def _rows(listed: pd.DataFrame, status: str) -> list[dict[str, Any]]:
