@@ -164,6 +164,12 @@ def _parser() -> argparse.ArgumentParser:
         "--champion", action="store_true", help="let the new version score from now on"
     )
     one.add_argument(
+        "--tune",
+        metavar="MINUTES",
+        type=float,
+        help="search LightGBM settings for so long; default: choose among a few in seconds",
+    )
+    one.add_argument(
         "--allow-leaks", action="store_true", help="train although something gives leaving away"
     )
 
@@ -352,6 +358,7 @@ def _train(given: Any) -> int:
             seed=given.seed,
             champion=True if given.champion else None,
             allow_leaks=given.allow_leaks,
+            tune_minutes=given.tune,
             progress=listener,
         )
     _show_training(made)

@@ -121,6 +121,8 @@ def record_run(
     for prefix, source in (("churn", figures), ("clv", clv_figures)):
         for name, v in source.items():
             metrics |= {f"{prefix}.{name}.low": v["low"], f"{prefix}.{name}.high": v["high"]}
+    if tuning := bundle.about.get("tuning"):
+        metrics |= {f"tuning.{name}": value for name, value in tuning.items()}
     metrics |= metrics_known(company, date.fromisoformat(bundle.about["as_of"]))
     with tempfile.TemporaryDirectory() as scratch:
         plots = Path(scratch) / "plots"

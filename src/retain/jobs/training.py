@@ -15,7 +15,7 @@ import pandas as pd
 from retain import evaluate, tracking
 from retain.baselines import churn_baselines
 from retain.config import Config
-from retain.errors import SnapshotError
+from retain.errors import ConfigError, SnapshotError
 from retain.features import Feature, load_own_features
 from retain.jobs.horizons import (
     Leaving,
@@ -39,6 +39,7 @@ from retain.model import (
     default_lightgbm,
     fit_churn,
     save_bundle,
+    tune_churn,
 )
 from retain.model.themes import learn_themes
 from retain.snapshots import (
@@ -57,6 +58,7 @@ WARMUP_WEEKS = 8  # weeks of history before the first snapshot, so that windows 
 SEASON_WEEKS = 104  # less than two years cannot tell a season from a trend
 MOST_ROWS = 300_000  # snapshots learnt from; more are thinned by whole customers
 TEST_SNAPSHOTS = 3
+MOST_MINUTES = 10_000
 STEPS = {
     "reading tables": 10,
     "folding weeks": 8,
@@ -118,6 +120,7 @@ def train(
     champion: bool | None = None,
     record: bool = True,
     allow_leaks: bool = False,
+    tune_minutes: float | None = None,
     progress: Listener = silent,
 ) -> Trained:
     """Train a company's model as on the evening of `as_of`.
@@ -140,24 +143,34 @@ def train(
         Keep the run in MLflow; False only saves the bundle.
     allow_leaks
         Train although something gives the outcome away; it stays noted in the model.
+    tune_minutes
+        Search settings for so many minutes; None: choose among the defaults, in seconds.
     progress
         Told what is being done.
 
     Raises
     ------
+    ConfigError
+        When `tune_minutes` is not above 0.
     LeakError
         When something gives the outcome away that is not allowed.
     RetainError
         When the data cannot teach a model; the message says what is missing.
     """
-    steps = Steps(progress, STEPS)
+    if tune_minutes is not None and not 0 < tune_minutes < MOST_MINUTES:
+        raise ConfigError(
+            f"--tune {tune_minutes:g}: expected minutes above 0 and below {MOST_MINUTES:,}."
+        )
+    steps = Steps(progress, STEPS if tune_minutes is None else {**STEPS, "learning churn": 200})
     steps("reading tables")
     as_of = None if as_of is None else as_day(as_of)
     company = open_company(config, tables)
     with company.store.locked("train"):
         if record:
             tracking.check_reachable(uri_of(company))
-        return _train(company, as_of, features, seed, champion, record, allow_leaks, steps)
+        return _train(
+            company, as_of, features, seed, champion, record, allow_leaks, tune_minutes, steps
+        )
 
 
 def _train(
@@ -168,6 +181,7 @@ def _train(
     champion: bool | None,
     record: bool,
     allow_leaks: bool,
+    tune_minutes: float | None,
     steps: Steps,
 ) -> Trained:
     week = settle_as_of(company, as_of)
@@ -227,11 +241,33 @@ def _train(
     encoder = Encoder().fit(X[churn_rows | clv_rows])
     learn = churn_rows & (when <= split.train.max())
     test = churn_rows & np.isin(when, split.test)
+    M = encoder.transform(X[learn])
+    chosen, tuning = None, None
+    if tune_minutes is not None:
+        tuned = tune_churn(
+            M,
+            y[learn],
+            when[learn],
+            who[learn],
+            purge=company.churn.ripe_weeks,
+            minutes=tune_minutes,
+            categorical=encoder.categorical,
+            seed=seed,
+            progress=steps.detail,
+        )
+        chosen = tuned.chosen
+        tuning = {
+            "minutes": tune_minutes,
+            "trials": len(tuned.tried),
+            "log_loss": tuned.log_loss,
+            "log_loss_default": tuned.log_loss_default,
+        }
     judged = fit_churn(
-        M := encoder.transform(X[learn]),
+        M,
         y[learn],
         when[learn],
         who[learn],
+        chosen=chosen,
         purge=company.churn.ripe_weeks,
         categorical=encoder.categorical,
         seed=seed,
@@ -358,6 +394,7 @@ def _train(
             "horizons": horizons,
             "leaks": [dataclasses.asdict(one) for one in suspects],
             "seed": seed,
+            "tuning": tuning,
         },
         curve=now.curve,
     )

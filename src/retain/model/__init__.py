@@ -18,6 +18,7 @@ from retain.model.fitting import (
     fit_clv,
 )
 from retain.model.heads import ChurnHead, ClvHead, MeanHead
+from retain.model.tuning import Tuned, tune_churn
 
 __all__ = [
     "SETTINGS",
@@ -31,6 +32,7 @@ __all__ = [
     "LogitCalibrator",
     "MeanHead",
     "ScaleCalibrator",
+    "Tuned",
     "default_lightgbm",
     "discounted_weeks",
     "expit",
@@ -40,4 +42,5 @@ __all__ = [
     "load_bundle",
     "logit",
     "save_bundle",
+    "tune_churn",
 ]

@@ -414,35 +414,51 @@ def _search(
     """Try each setting on rows later than those learnt from; take the best with its rounds."""
     if not folds:  # too little history to look ahead: the stiff one, and it is said on the card
         return {**SETTINGS[1], "rounds": 80, "found_on_rows": len(y)}
-    usable = [
-        (train, test)
-        for train, test in folds
-        if y[train].sum() > 0 and len(np.unique(y[train])) > 1
-    ] or folds
+    usable = _usable(folds, y)
     scores: list[tuple[float, int, int]] = []
     for number, setting in enumerate(SETTINGS):
         progress(f"trying setting {number + 1} of {len(SETTINGS)}")
-        curves = []
-        for train, test in usable[:2]:
-            train, test = _thinned(train, who, fixed["seed"]), _thinned(test, who, fixed["seed"])
-            one = head(**setting, **fixed, rounds=MOST_ROUNDS)
-            if offset is None:
-                _, record = one._train(X[train], y[train], (X[test], y[test]))
-            else:
-                level = log_level(y[train], offset[train])
-                _, record = one._train(
-                    X[train],
-                    y[train],
-                    (X[test], y[test], level + offset[test]),
-                    offset=level + offset[train],
-                )
-            curves.append(np.array(record["valid_0"][metric]))
-        mean = np.mean(curves, axis=0)
-        best = max(int(mean.argmin()) + 1, LEAST_ROUNDS)
-        scores.append((float(mean[best - 1]), number, best))
+        one = head(**setting, **fixed, rounds=MOST_ROUNDS)
+        loss, best = _tried(one, metric, X, y, who, usable[:2], offset)
+        scores.append((loss, number, best))
     _, number, rounds = min(scores)
     rows = int(np.mean([len(_thinned(train, who, fixed["seed"])) for train, _ in usable[:2]]))
     return {**SETTINGS[number], "rounds": rounds, "found_on_rows": rows}
+
+
+def _usable(folds: list[tuple[Any, Any]], y: Floats) -> list[tuple[Any, Any]]:
+    """Keep the folds that have something to tell apart where they learn."""
+    both = [(train, test) for train, test in folds if y[train].sum() > 0 and np.ptp(y[train]) > 0]
+    return both or folds
+
+
+def _tried(
+    one: Any,
+    metric: str,
+    X: Any,
+    y: Floats,
+    who: Ints,
+    folds: list[tuple[Any, Any]],
+    offset: Floats | None = None,
+) -> tuple[float, int]:
+    """Learn with one setting, fold by fold: the loss on later rows at its best round, and that."""
+    curves = []
+    for train, test in folds:
+        train, test = _thinned(train, who, one.seed), _thinned(test, who, one.seed)
+        if offset is None:
+            _, record = one._train(X[train], y[train], (X[test], y[test]))
+        else:
+            level = log_level(y[train], offset[train])
+            _, record = one._train(
+                X[train],
+                y[train],
+                (X[test], y[test], level + offset[test]),
+                offset=level + offset[train],
+            )
+        curves.append(np.array(record["valid_0"][metric]))
+    mean = np.mean(curves, axis=0)
+    best = max(int(mean.argmin()) + 1, LEAST_ROUNDS)
+    return float(mean[best - 1]), best
 
 
 def _for_rows(chosen: dict[str, Any], rows: int) -> dict[str, Any]:
