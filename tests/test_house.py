@@ -59,12 +59,8 @@ DOORS = {
     "rich": "report cli",
     "retain.config": "jobs cli __init__",  # config stops at the door
 }
-<<<<<<< HEAD
-LAZY = ["mlflow", "shap", "lightgbm", "sklearn", "matplotlib", "scipy", "doubleml", "econml"]
-=======
 LAZY = ["mlflow", "shap", "lightgbm", "optuna", "sklearn", "matplotlib", "scipy", "doubleml"]
->>>>>>> e406626 (retain train --tune MINUTES: a time-limited search of settings, the defaults first, judged forward in time)
-LAZY += ["sqlglot", "adbc_driver_postgresql"]
+LAZY += ["econml", "sqlglot", "adbc_driver_postgresql"]
 LAZY_BUT = {"model/heads.py": "sklearn"}  # inheriting the contract needs its base classes
 HOMELESS = {"utils", "util", "helpers", "helper", "common", "base", "core", "misc", "manager"}
 LONGEST = 600
