@@ -18,6 +18,7 @@ from witness import cut
 
 from retain.tables import Tables
 from retain.weeks import FOLDS, Calendar, FoldedWeeks, PanelRows
+from retain.weeks import fold as folding
 from retain.weeks.calendar import WEEKDAYS
 from retain.weeks.fold import most_used_features
 from retain.weeks.kept import KeptWeeks
@@ -274,6 +275,19 @@ def test_a_store_grown_week_by_week_equals_one_made_at_once(
     for name in PANELS:
         book = f"weeks/{name}/weeks.json"
         assert (tmp_path / "grown" / book).read_bytes() == (tmp_path / "whole" / book).read_bytes()
+
+
+def test_tables_folded_some_customers_at_a_time_give_the_same_weeks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Seen to fail when the first customer of each part was left out."""
+    with read(tiny()) as tables:
+        counted = "SELECT count(*) FROM payments"
+        there = tables.con.sql(counted).fetchall()
+        whole = fold(tables, copies())
+        monkeypatch.setattr(folding, "PART_ROWS", 1)
+        same(whole, fold(tables, copies()))
+        assert there == tables.con.sql(counted).fetchall()
 
 
 def test_a_row_overwritten_added_or_taken_away_refolds_its_week_only(tmp_path: Path) -> None:

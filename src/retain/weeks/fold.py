@@ -55,6 +55,7 @@ _TEXT_COLUMNS = ("segment", "plan", "region", "industry")
 _STAMPS = {"usage": "occurred_at", "interactions": "opened_at", "subscriptions": "started_at"}
 _SQL_TYPES = {"number": "DOUBLE", "text": "VARCHAR"}
 ALWAYS = -(10**6)  # a week before all others
+PART_ROWS = 500_000  # rows of a table that are folded in one go
 
 
 def fold_tables(
@@ -314,11 +315,16 @@ def _fold_panel(
     ids: Any,
 ) -> PanelRows:
     """Fold one panel; of an unchanged table the stored weeks are read instead."""
+    import pyarrow as pa
+
     sql = _fold_sql(facts, source)
 
     def made() -> Any:
-        with _passes(tables.con, facts):
-            return in_time(tables.con.sql(sql).to_arrow_table(), ids)
+        parts = []
+        for some in _parts(tables, name, ids):
+            with _only(tables.con, name, some), _passes(tables.con, facts):
+                parts.append(tables.con.sql(sql).to_arrow_table())
+        return in_time(pa.concat_tables(parts), ids)
 
     if store is None:
         return panel_of(made(), ids, facts.folded)
@@ -374,6 +380,32 @@ def _week_hashes(con: Any, table: Any) -> dict[str, str]:
     ).fetchall()
     con.unregister("folded_rows")
     return {str(week): f"{rows}-{mixed}-{added}" for week, rows, mixed, added in found}
+
+
+def _parts(tables: Tables, name: str, ids: Any) -> list[Any]:
+    """Cut the customers into those whose rows are folded in one go: a bound on memory."""
+    if not len(ids) or "customer_id" not in tables.columns[name]:
+        return [ids]
+    rows = tables.counts[name].used
+    return list(np.array_split(ids, min(rows // PART_ROWS + 1, len(ids))))
+
+
+@contextlib.contextmanager
+def _only(con: Any, name: str, some: Any) -> Iterator[None]:
+    """Let a table hold the rows of some customers alone, as long as they are not all."""
+    if len(some) == con.sql("SELECT count(*) FROM ids").fetchall()[0][0]:
+        yield
+        return
+    ((work,),) = con.sql("SELECT current_database()").fetchall()
+    first, last = (str(one).replace("'", "''") for one in (some[0], some[-1]))
+    con.execute(
+        f'CREATE TEMP VIEW {name} AS SELECT * FROM "{work}".main.{name} '
+        f"WHERE customer_id BETWEEN '{first}' AND '{last}'"
+    )
+    try:
+        yield
+    finally:
+        con.execute(f"DROP VIEW temp.main.{name}")
 
 
 @contextlib.contextmanager
