@@ -55,7 +55,7 @@ _TEXT_COLUMNS = ("segment", "plan", "region", "industry")
 _STAMPS = {"usage": "occurred_at", "interactions": "opened_at", "subscriptions": "started_at"}
 _SQL_TYPES = {"number": "DOUBLE", "text": "VARCHAR"}
 ALWAYS = -(10**6)  # a week before all others
-PART_ROWS = 500_000  # rows of a table that are folded in one go
+PART_ROWS = 250_000  # rows of a table that are folded in one go
 
 
 def fold_tables(
@@ -315,16 +315,14 @@ def _fold_panel(
     ids: Any,
 ) -> PanelRows:
     """Fold one panel; of an unchanged table the stored weeks are read instead."""
-    import pyarrow as pa
-
     sql = _fold_sql(facts, source)
 
     def made() -> Any:
-        parts = []
+        parts: list[Any] = []
         for some in _parts(tables, name, ids):
             with _only(tables.con, name, some), _passes(tables.con, facts):
                 parts.append(tables.con.sql(sql).to_arrow_table())
-        return in_time(pa.concat_tables(parts), ids)
+        return in_time(parts, ids)
 
     if store is None:
         return panel_of(made(), ids, facts.folded)

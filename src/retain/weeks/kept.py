@@ -215,26 +215,34 @@ class KeptWeeks:
         return path.stat().st_size if path.exists() else None
 
 
-def in_time(table: Any, ids: Any) -> Any:
-    """Order an Arrow table of folded rows by week, customer, lag.
+def in_time(parts: list[Any], ids: Any) -> Any:
+    """Put Arrow tables of folded rows together, ordered by week, customer, lag.
 
     Parameters
     ----------
-    table
-        With `customer_id`, `week` and `lag`.
+    parts
+        With `customer_id`, `week` and `lag`. The list is emptied, and what it held is given up
+        column by column.
     ids
         Customer ids, ascending; rows of others are left out.
     """
     import pyarrow as pa
 
-    who = _positions(table, ids)
+    table = pa.concat_tables(parts)
+    parts.clear()
     if not len(table):
         return table
+    who = _positions(table, ids)
     week, lag = (table[name].to_numpy().astype(np.int64) for name in ("week", "lag"))
     lags = int(lag.max()) + 1
     key = ((week - week.min()) * (len(ids) + 1) + who) * lags + lag
     order = np.argsort(key)
-    return table.take(pa.array(order[who[order] >= 0]))
+    order = pa.array(order[who[order] >= 0])
+    names, columns = table.column_names, table.columns
+    del table
+    for at in range(len(columns)):
+        columns[at] = columns[at].take(order)
+    return pa.table(columns, names=names)
 
 
 def by_week(table: Any) -> dict[int, Any]:
