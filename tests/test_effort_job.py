@@ -13,6 +13,7 @@ from retain import load_config
 from retain.demo import make_company
 from retain.errors import SnapshotError
 from retain.jobs.effort import effort_costs
+from retain.jobs.measuring import measure
 from retain.snapshots import later_totals
 from retain.weeks import Calendar, FoldedWeeks
 from retain.weeks.rows import PanelRows
@@ -159,6 +160,37 @@ def folded(week, amount, last_week=20):
     return FoldedWeeks(
         Calendar("sunday"), np.array(["a"]), {"referrals": rows}, last_week, np.array([0.0])
     )
+
+
+def test_the_scorecard_tells_what_effort_costs_and_keeps_the_figures(company, monkeypatch):
+    first = measure(company, period="2026-10", record=False)
+    account = first.card["accounts"]["effort"]
+
+    kinds = {line["kind"] for line in account["lines"]}
+    assert {"observed", "adjusted", "literature"} == kinds
+    churn = {one["kind"]: one for one in account["lines"] if one["name"] == "churn"}
+    for one in churn.values():
+        assert one["low"] < one["value"] < one["high"]
+    assert churn["adjusted"]["assumptions"]
+    year = next(one for one in account["lines"] if one["name"] == "year_worth")
+    assert "EUR per year" == year["unit"]
+    page = (first.folder / "scorecard.html").read_text(encoding="utf-8")
+    chapter = page[page.index("<h2>What effort costs</h2>") :].split("</section>")[0]
+    for words in (
+        "As found",
+        "Adjusted",
+        "an association",
+        "Published elsewhere; never calculated",
+    ):
+        assert words in chapter
+    listed = pd.read_csv(first.folder / "effort.csv")
+    assert [line["name"] for line in account["lines"]] == listed["name"].tolist()
+
+    def never(*_, **__):
+        raise AssertionError("computed again, though nothing changed")
+
+    monkeypatch.setattr("retain.jobs.effort.effort_costs_of", never)
+    assert account == measure(company, period="2026-10", record=False).card["accounts"]["effort"]
 
 
 def test_what_comes_after_begins_the_week_after_as_of_and_ends_with_the_last_one_counted():

@@ -10,6 +10,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -18,10 +19,12 @@ from small_company import contents, run
 from retain import measure
 from retain.config import Config, load_config
 from retain.errors import ConfigError, SnapshotError
+from retain.jobs.accounting import comments
 from retain.jobs.calculating import Calculating, choose
 from retain.jobs.opening import open_company
 from retain.jobs.store import Store
 from retain.metrics import METRICS, Period
+from retain.report.accounts import chapters
 
 UNTIL = dt.date(2026, 11, 15)
 
@@ -194,6 +197,36 @@ def test_the_roi_of_customers_adds_up_and_its_residual_is_shown(month):
     page = (month.folder / "scorecard.html").read_text("utf-8")
     for chapter in ("vendors", "roi", "health", "pain", "prospects"):
         assert f'id="{chapter}"' in page
+
+
+def test_themes_of_comments_are_told_with_their_share_and_change_or_why_not(opened, month):
+    said = month.card["accounts"].get("comments") or month.card["accounts_left_out"]["comments"]
+    assert said
+    rng = np.random.default_rng(1)
+    told = [
+        "the invoice was wrong again",
+        "invoice shows the wrong sum",
+        "very fast answer, thanks",
+    ]
+    answers = pd.DataFrame({
+        "customer_id": [f"c{at}" for at in range(200)], "kind": "csat",
+        "score": np.where(np.arange(200) % 4 == 2, 5.0, 1.0),
+        "answered_at": pd.Timestamp("2026-10-05") - pd.to_timedelta(rng.integers(0, 2, 200) * 20, "D"),
+        "comment": [f"{told[(0, 1, 2, 0)[at % 4]]} {at}" for at in range(200)]})  # fmt: skip
+    calculating = Calculating(opened)
+    calculating._sources = {"surveys": answers}
+    account = comments(calculating, Period.month("2026-10"))
+
+    themes = account.summary["themes"]
+    now = (answers["answered_at"] >= "2026-10-01").sum()
+    assert (now, 200 - now) == (account.summary["comments"], account.summary["previous_comments"])
+    assert now - account.summary["without_theme"] == sum(one["n"] for one in themes)
+    for one in themes:
+        assert one["share"] == pytest.approx(100 * one["n"] / now)
+        assert one["change"] == pytest.approx(one["share"] - one["previous_share"])
+        assert 1 <= one["mean_scores"]["csat"] <= 5
+    (chapter,) = chapters({"accounts": {"comments": account.summary}})
+    assert len(themes) == len(chapter["tables"][0]["rows"])
 
 
 def test_a_health_score_is_shown_with_how_it_foretold_and_its_changed_rule(

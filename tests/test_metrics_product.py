@@ -295,6 +295,39 @@ def sessions_oracle(usage, period, minutes):
     return begun, busy
 
 
+def test_where_events_last_a_session_ends_with_the_last_of_them():
+    usage = events([("a", f"2026-10-01T{at}") for at in ("09:00", "09:35", "09:40", "12:00")])
+    usage["duration_s"] = [600, 7200, 60, 900]  # to 9:10, 11:35, 9:41 and 12:15
+
+    found = session_length(usage, OCTOBER)
+    assert (195, 1) == (found.value, found.denominator)  # 9:00 to 12:15: no pause above 25 minutes
+    assert 3 == session_length(usage, OCTOBER, timeout_minutes=5).denominator
+    assert Fraction(195, 60) == time_in_product(usage, OCTOBER).value
+    assert 3 == session_length(usage.drop(columns="duration_s"), OCTOBER).denominator
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_lasting_events_agree_with_a_walk_through_them(seed):
+    usage = drawn(seed, many=3000)
+    rng = np.random.default_rng(seed)
+    usage["duration_s"] = np.where(rng.random(3000) < 0.2, np.nan, rng.integers(0, 9000, 3000))
+    period, timeout = Period(date(2026, 9, 21), date(2026, 10, 5)), pd.Timedelta(minutes=30)
+    begun, busy = 0, pd.Timedelta(0)
+    for _, one in usage.dropna(subset="user_id").groupby(["customer_id", "user_id"]):
+        over = None
+        for at, lasts in one.sort_values("occurred_at")[["occurred_at", "duration_s"]].values:
+            ends = at + pd.Timedelta(seconds=0 if np.isnan(lasts) else lasts)
+            is_new = over is None or at - over > timeout
+            if pd.Timestamp(period.start) <= at < pd.Timestamp(period.end):
+                begun += is_new
+                busy += ends - at if is_new else max(ends - over, pd.Timedelta(0))
+            over = ends if over is None else max(over, ends)
+    found = session_length(usage, period)
+
+    assert begun == found.denominator
+    assert Fraction(busy // pd.Timedelta(microseconds=1), 60_000_000) == found.numerator
+
+
 @pytest.mark.parametrize("minutes", [7, 30, 45, 100, 1440, 3000])
 @pytest.mark.parametrize("seed", range(3))
 def test_sessions_agree_with_a_walk_through_the_events(seed, minutes):

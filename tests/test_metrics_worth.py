@@ -434,3 +434,23 @@ def test_rates_of_costs_are_those_of_adding_up_by_hand(seed):
 
     assert Fraction(int(money), int(won)) == cac(spent, frame, OCTOBER).value
     assert Fraction(runs["mrr"].sum()) / runs["customer_id"].nunique() == arpa(frame, OCTOBER).value
+
+
+@pytest.mark.parametrize("metric", [cac, customer_retention_cost])
+def test_a_segment_has_no_cost_of_its_own_where_some_costs_name_no_customer(metric):
+    spans = contracts(("a", "2026-10-02", None, 10), ("b", "2026-10-03", None, 10),
+                      ("c", "2026-01-01", None, 10), ("d", "2026-01-01", None, 10))  # fmt: skip
+    known = pd.DataFrame({"customer_id": ["a", "b", "c", "d"], "tier": ["x", "y", "x", "y"]})
+    spent = pd.DataFrame({"kind": "acquisition" if metric is cac else "retention",
+                          "period": "2026-10", "amount": [30, 50, 20],
+                          "customer_id": ["a", "b", None]})  # fmt: skip
+    by = {"by": "tier", "customers": known}
+
+    whole = metric(spent, spans, OCTOBER, **by)
+    assert 50 == whole.value
+    assert {None} == {one.value for one in whole.segments if one.by["tier"] in ("x", "y")}
+    assert "20.00 of the costs name no customer, so no segment has its own" == (
+        whole.segments[-1].undefined_because
+    )
+    named = metric(spent[:2], spans, OCTOBER, **by)
+    assert {"x": 30, "y": 50} == {one.by["tier"]: one.value for one in named.segments}

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from retain.jobs.opening import Company
 from retain.jobs.store import partial
 from retain.metrics import (
     Period,
+    comment_themes,
     customer_ledger,
     lost_prospects,
     mrr_ledger,
@@ -209,6 +211,44 @@ def prospects(calculating: Calculating, period: Period) -> Account:
     )
 
 
+def comments(calculating: Calculating, period: Period) -> Account:
+    """Tell what customers write about: themes, their share, the scores beside them, the change."""
+    surveys = calculating.table("surveys")
+    scales = calculating.company.tables.scales
+    found = comment_themes(
+        surveys,
+        period,
+        scales={kind: (float(low), float(high)) for kind, (low, high) in scales.items()},
+        **calculating.parameters_of(comment_themes),
+    )
+    if found.undefined_because:
+        raise TableError(found.undefined_because)
+    lines = [
+        {
+            "name": one.name,
+            "words": list(one.words),
+            "n": one.n,
+            "share": plain(one.share),
+            "low": one.low,
+            "high": one.high,
+            "mean_scores": {kind: plain(mean) for kind, mean in sorted(one.mean_scores.items())},
+            "previous_n": one.previous_n,
+            "previous_share": plain(one.previous_share),
+            "change": plain(one.change),
+        }
+        for one in found.themes
+    ]
+    summary = {
+        "themes": lines,
+        "comments": found.comments,
+        "previous_comments": found.previous_comments,
+        "without_theme": found.without_theme,
+        "scales": {kind: list(scale) for kind, scale in scales.items()},
+        "notes": list(found.notes),
+    }
+    return Account(summary, {"comment-themes": pd.DataFrame(lines)})
+
+
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Write a table as plain lines."""
     return [{str(k): plain(v) for k, v in one.items()} for one in frame.to_dict("records")]
@@ -272,6 +312,7 @@ def _kept_path(company: Company, asked: Mapping[str, Any]) -> Path:
         company.config.fingerprint(),
         dict(sorted(company.tables.fingerprints.items())),
         dict(asked),
+        find_spec("doubleml") is not None,  # what makes the adjusted figures
     ]
     key = hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:16]
     return company.store.folder / "effort" / f"{key}.json"
@@ -282,6 +323,7 @@ ACCOUNTS: dict[str, Callable[[Calculating, Period], Account]] = {
     "vendors": vendors,
     "roi": roi,
     "pain": pain,
+    "comments": comments,
     "prospects": prospects,
     "effort": effort,
 }

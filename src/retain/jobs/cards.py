@@ -253,7 +253,7 @@ def _checks(metrics: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     if summed:
         yield {
             "holds": all(_adds_up(one) for one in summed),
-            "says": f"Rows, numerators and denominators of the segments of {len(summed):,} metrics "
+            "says": f"Rows read and rows used of the segments of {len(summed):,} metrics "
             "add up to the whole",
         }
 

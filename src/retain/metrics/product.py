@@ -421,7 +421,7 @@ def session_length(
     Parameters
     ----------
     usage
-        Events.
+        Events; they last for their `duration_s` where it is there, else no time.
     period
         Sessions that begin in it count, with the minutes that end in it.
     by, customers
@@ -468,7 +468,10 @@ def session_length(
             denominator=sessions,
             n=sessions,
             undefined_because=None if sessions else "no session began",
-            parameters={"timeout_minutes": timeout_minutes},
+            parameters={
+                "timeout_minutes": timeout_minutes,
+                "durations": rows.has("usage", "duration_s"),
+            },
             period=period,
             timezone=timezone,
             formula=f"{float(minutes):.1f} minutes / {sessions} sessions",
@@ -502,7 +505,7 @@ def time_in_product(
     Parameters
     ----------
     usage
-        Events.
+        Events; they last for their `duration_s` where it is there, else no time.
     period
         Minutes that end in it count.
     by, customers
@@ -539,7 +542,10 @@ def time_in_product(
             denominator=users,
             n=users,
             undefined_because=None if users else "nobody was active",
-            parameters={"timeout_minutes": timeout_minutes},
+            parameters={
+                "timeout_minutes": timeout_minutes,
+                "durations": rows.has("usage", "duration_s"),
+            },
             period=period,
             timezone=timezone,
             notes=(FEWER,) if 0 < users < FEW else (),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Literal, get_args
 
@@ -32,6 +33,7 @@ __all__ = [
 
 Basis = Literal["margin", "revenue"]
 RetentionCost = Literal["per_retained", "per_customer", "of_revenue"]
+NOBODYS = "sum(CASE WHEN customer_id IS NULL THEN amount END)"  # costs of nobody in particular
 DAY = """coalesce(CAST(date AS DATE), TRY_CAST(CASE
     WHEN regexp_matches(period, '^\\d{4}$') THEN period || '-01-01'
     WHEN regexp_matches(period, '^\\d{4}-\\d{2}$') THEN period || '-01'
@@ -86,7 +88,8 @@ def cac(
     Returns
     -------
     Metric
-        Exact; undefined without new customers. Its rows are cost lines and new customers.
+        Exact; undefined without new customers, and for a segment when some of the costs name no
+        customer. Its rows are cost lines and new customers.
 
     Raises
     ------
@@ -114,18 +117,21 @@ def cac(
         SELECT customer_id, id, 1 AS below, 0 AS part FROM mrr_customers
         WHERE first_day >= DATE '{period.start}' AND first_day < DATE '{period.end}'"""
 
+    nobodys: list[Decimal] = []
+
     def make(tally: Tally) -> Metric:
         spent, n = money(tally["spent"]), int(tally["below"] or 0)
+        unknown = _not_split(tally, nobodys)
         return Metric(
             "cac",
             variant,
-            Fraction(spent) / n if n else None,
+            Fraction(spent) / n if n and not unknown else None,
             "currency",
             "lower is better",
             numerator=spent,
             denominator=n,
             n=n,
-            undefined_because=None if n else "no new customers",
+            undefined_because=unknown if n else "no new customers",
             parameters={"kinds": kinds, "lag_months": lag_months, "spent_in": spent_in.label},
             period=period,
             timezone=timezone,
@@ -134,7 +140,12 @@ def cac(
         )
 
     return rows.measure(
-        make, _lines(kinds, spent_in, new), by, spent="sum(amount)", below="sum(below)"
+        make,
+        _lines(kinds, spent_in, new),
+        by,
+        spent="sum(amount)",
+        below="sum(below)",
+        nobodys=NOBODYS,
     )
 
 
@@ -394,8 +405,9 @@ def customer_retention_cost(
     Returns
     -------
     Metric
-        Exact, in currency per customer or in percent. Its rows are cost lines and those below the
-        line: customers, or contract spans.
+        Exact, in currency per customer or in percent; undefined for a segment when some of the
+        costs name no customer. Its rows are cost lines and those below the line: customers, or
+        contract spans.
 
     Raises
     ------
@@ -441,6 +453,8 @@ def customer_retention_cost(
         "of_revenue": "recurring revenue",
     }[variant]
 
+    nobodys: list[Decimal] = []
+
     def make(tally: Tally) -> Metric:
         spent = money(tally["spent"])
         of: Exact = int(tally["below"] or 0)
@@ -450,16 +464,17 @@ def customer_retention_cost(
                 Fraction(0),
             )
         factor = 100 if variant == "of_revenue" else 1
+        unknown = _not_split(tally, nobodys)
         return Metric(
             "customer_retention_cost",
             variant,
-            factor * Fraction(spent) / Fraction(of) if of else None,
+            factor * Fraction(spent) / Fraction(of) if of and not unknown else None,
             "percent" if variant == "of_revenue" else "currency",
             "lower is better",
             numerator=spent,
             denominator=of,
             n=tally.used,
-            undefined_because=None if of else f"no {said}",
+            undefined_because=unknown if of else f"no {said}",
             parameters={"kinds": kinds},
             period=period,
             timezone=timezone,
@@ -475,8 +490,18 @@ def customer_retention_cost(
         by,
         spent="sum(amount)",
         below="sum(below)",
+        nobodys=NOBODYS,
         **sums,
     )
+
+
+def _not_split(tally: Tally, nobodys: list[Decimal]) -> str | None:
+    """Say why a segment's cost is not known: some of the whole's, told first, names no customer."""
+    if not nobodys:
+        nobodys.append(money(tally["nobodys"]))
+    if not tally.by or not nobodys[0]:
+        return None
+    return f"{rounded(nobodys[0], 2):,} of the costs name no customer, so no segment has its own"
 
 
 def _lines(kinds: tuple[str, ...], period: Period, below: str) -> str:

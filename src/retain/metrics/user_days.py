@@ -17,6 +17,7 @@ MICROSECONDS = 1_000_000
 DAY = 86_400 * MICROSECONDS
 LAST = 1_000_000  # a day after all others
 NO_USER = "no user"
+OF_USER = "PARTITION BY customer_id, user_id ORDER BY slot"
 
 
 def keep_user_days(
@@ -52,9 +53,11 @@ def keep_user_days(
     Notes
     -----
     A session begins with an event after a longer pause and lasts until its last event: of a single
-    event it lasts no time. It counts on the day it begins; its minutes count on the days on which
-    they end. Sessions are told for the days of the period only. No event is sorted: within slots as
-    long as the timeout only first and last matter.
+    event it lasts no time. Where usage has `duration_s` an event lasts so long: a pause begins when
+    all before it are over. A session counts on the day it begins; its minutes count on the days on
+    which they end, those of an event that lasts on the day of the event. Sessions are told for the
+    days of the period only. No event is sorted: within slots as long as the timeout only first and
+    last matter.
     """
     if timeout_minutes < 1:
         raise TableError(f"timeout_minutes should be at least 1; found {timeout_minutes}")
@@ -65,30 +68,36 @@ def keep_user_days(
     first = (period.start - date(1970, 1, 1)).days
     user = "user_id" if rows.has("usage", "user_id") else "customer_id"
     counts = f" AND feature IN ({_words(features)})" if features else ""
+    ends, before = "us", "lag(last_us) OVER next"
+    if rows.has("usage", "duration_s"):
+        # an event may outlast those that begin after it
+        ends = "us + CAST(1000000 * greatest(coalesce(duration_s, 0), 0) AS BIGINT)"
+        before = f"max(last_us) OVER ({OF_USER} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
     is_login = f"feature IN ({_words(logins)})" if logins else "false"
     rows.keep(
         "days",
         f"""
         WITH events AS (
-            SELECT customer_id, {user} AS user_id, feature, epoch_us(occurred_at) AS us,
+            SELECT customer_id, {user} AS user_id, feature, duration_s,
+                epoch_us(occurred_at) AS us,
                 us // {DAY} AS day_no
             FROM usage WHERE {days.holds("occurred_at")}{counts}),
         slots AS (
             SELECT customer_id, user_id,
                 day_no * {slots} + CASE WHEN day_no < {first} THEN 0
                     ELSE (us - day_no * {DAY}) // {timeout} END AS slot,
-                min(us) AS first_us, max(us) AS last_us, {counted(is_login)} AS logins
+                min(us) AS first_us, max({ends}) AS last_us, {counted(is_login)} AS logins
             FROM events GROUP BY ALL),
         pauses AS (
-            SELECT *, slot // {slots} AS day_no, first_us - lag(last_us) OVER next AS pause,
+            SELECT *, slot // {slots} AS day_no, first_us - {before} AS pause,
                 lead(slot) OVER next // {slots} AS next_no
-            FROM slots WINDOW next AS (PARTITION BY customer_id, user_id ORDER BY slot)),
+            FROM slots WINDOW next AS ({OF_USER})),
         folded AS (
             SELECT customer_id, user_id, day_no,
                 max(coalesce(next_no, {LAST})) AS next_no, CAST(sum(logins) AS BIGINT) AS logins,
                 {counted(f"pause IS NULL OR pause > {timeout}")} AS sessions,
-                CAST(sum(last_us - first_us + CASE WHEN pause <= {timeout} THEN pause ELSE 0 END)
-                    AS BIGINT) AS busy_us
+                CAST(sum(CASE WHEN pause <= {timeout} THEN greatest(last_us - first_us + pause, 0)
+                    ELSE last_us - first_us END) AS BIGINT) AS busy_us
             FROM pauses GROUP BY ALL)
         SELECT customer_id, user_id, {_date("day_no")} AS day,
             CASE WHEN next_no < {LAST} THEN {_date("next_no")} END AS next_day,

@@ -280,6 +280,63 @@ def _pain(card: Mapping[str, Any], account: Mapping[str, Any]) -> dict[str, Any]
     }
 
 
+def _comments(card: Mapping[str, Any], account: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay out what customers write about."""
+    rows = []
+    for one in account["themes"]:
+        scores = ", ".join(
+            f"{kind.upper()} {mean:.1f}" for kind, mean in one["mean_scores"].items()
+        )
+        moved = NOTHING if one["change"] is None else f"{one['change']:+.1f}"
+        rows.append(
+            _row(
+                _cell(one["name"], ", ".join(one["words"])),
+                _cell(number(one["n"])),
+                _cell(
+                    shown(one["share"], "percent"),
+                    f"{one['low']:.0f} to {one['high']:.0f}",
+                    bar=one["share"],
+                ),
+                _cell(
+                    moved,
+                    f"{number(one['previous_n'])} comments before",
+                ),
+                _cell(scores or NOTHING),
+            )
+        )
+    scales = ", ".join(
+        f"{kind.upper()} {low:g} to {high:g}" for kind, (low, high) in account["scales"].items()
+    )
+    return {
+        "id": "comments",
+        "short": "Comments",
+        "title": "What customers write about",
+        "about": [
+            "Themes are found in the comments themselves, whatever their language: comments that "
+            "share rare words and word parts. Each is shown by its most typical comment."
+        ],
+        "tables": [
+            _table(
+                "Themes, the largest first",
+                ["Theme", "Comments", "Share", "Change, points", "Mean score beside it"],
+                rows,
+                words=("Mean score beside it",),
+                note="The change is from the period before. Scores stand each on its own scale: "
+                f"{scales}.",
+            )
+        ],
+        "how": [
+            (
+                "Comments",
+                f"{number(account['comments'])} read, of which "
+                f"{number(account['without_theme'])} share nothing with others; "
+                f"{number(account['previous_comments'])} in the period before",
+            ),
+            *(("Note", clean(note)) for note in account["notes"]),
+        ],
+    }
+
+
 def _prospects(card: Mapping[str, Any], account: Mapping[str, Any]) -> dict[str, Any]:
     """Lay out where trials that did not convert stopped."""
     rows = [
@@ -504,6 +561,7 @@ _CHAPTERS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, 
     "health": _health,
     "effort": _effort,
     "pain": _pain,
+    "comments": _comments,
     "prospects": _prospects,
     "vendors": _vendors,
 }

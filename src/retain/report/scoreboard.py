@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from retain.metrics import NO_SEGMENT
 from retain.report.figures import interval, shown, since
 from retain.report.lines import strip
 from retain.report.terminal import Fitted, cell, table_for
@@ -73,7 +74,14 @@ def _split(card: Mapping[str, Any], by: str, wide: bool, plain: bool) -> Rendera
         at: {line["by"][by]: line for line in one["segments"] if by in line["by"]}
         for at, one in enumerate(card["metrics"])
     }
-    names = list(dict.fromkeys(name for lines in found.values() for name in lines))
+    names = list(
+        dict.fromkeys(
+            name
+            for lines in found.values()
+            for name, line in lines.items()
+            if name != NO_SEGMENT or line["value"] is not None
+        )
+    )
     shown_names = names[: 6 if wide else 3]
     more = len(names) - len(shown_names)
     table = table_for(plain, f"\nBy {by}", f"{more} more in scorecard.html" if more else "")

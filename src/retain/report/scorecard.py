@@ -15,6 +15,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from retain.metrics import NO_SEGMENT
 from retain.report.accounts import chapters
 from retain.report.figures import currency_of, good, interval, shown, since
 from retain.report.lines import Bridge, draw_bridge, draw_trend
@@ -170,7 +171,15 @@ def _matrices(card: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> li
             found = {s["names"]: s for s in line["by"].get(column, [])}
             if found:
                 rows.append({"line": line, "found": found})
-        names = list(dict.fromkeys(name for row in rows for name in row["found"]))
+        # nobody's place is shown where it holds anything
+        names = list(
+            dict.fromkeys(
+                name
+                for row in rows
+                for name, one in row["found"].items()
+                if name != NO_SEGMENT or not one["because"]
+            )
+        )
         if rows:
             tables.append({"column": column, "names": names, "rows": rows})
     return tables
@@ -279,7 +288,13 @@ def render_scorecard(card: Mapping[str, Any], *, theme: str = "") -> str:
         bridge=_bridge(card),
         matrices=_matrices(card, lines),
         chapters=chapters(card),
-        left_out=card["left_out"],
+        left_out=[
+            *card["left_out"],
+            *(
+                {"label": f"Chapter: {clean(name)}", "because": because}
+                for name, because in card.get("accounts_left_out", {}).items()
+            ),
+        ],
         checks=card["checks"],
         first_period=periods[0],
         last_period=periods[-1],
