@@ -88,8 +88,8 @@ def cac(
     Returns
     -------
     Metric
-        Exact; undefined without new customers, and for a segment when some of the costs name no
-        customer. Its rows are cost lines and new customers.
+        Exact; undefined without new customers, and by segment when some costs name no customer.
+        Its rows are cost lines and new customers.
 
     Raises
     ------
@@ -405,9 +405,8 @@ def customer_retention_cost(
     Returns
     -------
     Metric
-        Exact, in currency per customer or in percent; undefined for a segment when some of the
-        costs name no customer. Its rows are cost lines and those below the line: customers, or
-        contract spans.
+        Exact, in currency per customer or percent; undefined by segment when some costs name no
+        customer. Its rows are cost lines and those below the line: customers, or contract spans.
 
     Raises
     ------
