@@ -120,7 +120,7 @@ def _page(
         item=item,
         listing=next((one for one in held["listings"] if one["as_of"] == as_of), None),
         outcomes=held["outcomes"],
-        events=held["events"],
+        events=_trail(held),
         conflict=conflict or {"on": ""},
         verdict_words=VERDICTS,
         bands=JUDGEMENTS,
@@ -130,6 +130,16 @@ def _page(
         until=lambda day: days_between(day, as_of),
         back=customer_path(customer_id),
     )
+
+
+def _trail(held: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give the audit trail without what would tell that a customer is held out."""
+    silent = {one["id"] for one in held["items"] if one["is_holdout"]}
+    return [
+        one
+        for one in held["events"]
+        if not (str(one["what"]).endswith(" items") and (one["key"] or {}).get("id") in silent)
+    ]
 
 
 def _shown(row: dict[str, Any], drivers: list[dict[str, Any]], as_of: str) -> Customer | None:
