@@ -1,11 +1,10 @@
-"""Counts over the action store: the portfolio, misses, verdicts, and who was right.
+"""Counts over the action store: the portfolio, misses, verdicts, and each week's queue.
 
 Each is one grouped query that the database answers; nothing here reads a whole week.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from retain.actions.lists import PER_PAGE, Page
@@ -14,9 +13,8 @@ from retain.actions.store import Store
 __all__ = [
     "main_signals",
     "misses",
-    "opinions_and_outcomes",
     "portfolio_cells",
-    "verdict_tally",
+    "proof_stamp",
     "verdicts_given",
     "weeks_of_queue",
 ]
@@ -54,7 +52,7 @@ def main_signals(store: Store, as_of: str) -> list[dict[str, Any]]:
 
 
 def misses(store: Store, *, owner: str | None = None, page: int = 1, size: int = PER_PAGE) -> Page:
-    """List who left although the risk was not high, with what was visible then.
+    """List who left although the risk was low, with what was visible then.
 
     Parameters
     ----------
@@ -78,7 +76,7 @@ def misses(store: Store, *, owner: str | None = None, page: int = 1, size: int =
         "JOIN scores s ON s.customer_id = o.customer_id AND s.as_of = o.as_of "
         "LEFT JOIN judgements j ON j.customer_id = o.customer_id AND j.as_of = o.as_of "
         "LEFT JOIN listings l ON l.customer_id = o.customer_id AND l.as_of = o.as_of "
-        f"WHERE s.eligible AND s.risk_band <> 'high'{mine}"
+        f"WHERE s.eligible AND s.risk_band = 'low'{mine}"
     )
     (counted,) = store.rows(f"SELECT count(*) AS n {tables}", **given)
     total = int(counted["n"])
@@ -87,33 +85,12 @@ def misses(store: Store, *, owner: str | None = None, page: int = 1, size: int =
         "SELECT s.customer_id, s.name, s.segment, s.plan, s.owner, s.as_of, o.left_on, "
         "s.churn_probability, s.churn_low, s.churn_high, s.risk_band, s.health_score, s.mrr, "
         "s.main_theme, s.main_sentence, s.coverage, j.lead_risk, l.status "
-        f"{tables} ORDER BY o.left_on DESC, s.customer_id LIMIT :size OFFSET :skip",
+        f"{tables} ORDER BY s.as_of DESC, s.customer_id LIMIT :size OFFSET :skip",
         **given,
         size=size,
         skip=(page - 1) * size,
     )
     return Page(rows, total, page, size)
-
-
-def verdict_tally(store: Store) -> list[dict[str, Any]]:
-    """Count verdicts by signal: given, right, wrong, not_useful, already_known; most given first.
-
-    A person's verdict on a signal of one customer counts once, as it was last given.
-    """
-    rows = store.rows(
-        "SELECT signal, theme, verdict, count(*) AS n FROM verdicts WHERE target = 'churn' "
-        "GROUP BY signal, theme, verdict"
-    )
-    found: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        one = found.setdefault(
-            row["signal"],
-            {"signal": row["signal"], "theme": row["theme"], "given": 0}
-            | dict.fromkeys(("right", "wrong", "not_useful", "already_known"), 0),
-        )
-        one[row["verdict"]] += int(row["n"])
-        one["given"] += int(row["n"])
-    return sorted(found.values(), key=lambda one: (-one["given"], one["signal"]))
 
 
 def verdicts_given(store: Store, most: int = 20) -> list[dict[str, Any]]:
@@ -132,8 +109,8 @@ def weeks_of_queue(store: Store, most: int = 26) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        as_of, listed, done, known (outcome known), left_listed (of those, left), left_elsewhere
-        (left without being listed), model_version.
+        as_of, model_version, eligible, listed (to be reached), done, known (outcomes known) and
+        left_all (who left, listed or not).
     """
     return store.rows(
         "SELECT w.as_of, w.model_version, w.eligible, "
@@ -142,54 +119,26 @@ def weeks_of_queue(store: Store, most: int = 26) -> list[dict[str, Any]]:
         "(SELECT count(*) FROM listings l JOIN items i ON i.id = l.item_id WHERE "
         "l.as_of = w.as_of AND l.status = 'contact' AND i.state = 'done') AS done, "
         "(SELECT count(*) FROM outcomes o WHERE o.as_of = w.as_of) AS known, "
-        "(SELECT count(*) FROM outcomes o JOIN listings l ON l.as_of = o.as_of "
-        "AND l.customer_id = o.customer_id AND l.status = 'contact' WHERE o.as_of = w.as_of) "
-        "AS known_listed, "
-        "(SELECT count(*) FROM outcomes o JOIN listings l ON l.as_of = o.as_of "
-        "AND l.customer_id = o.customer_id AND l.status = 'contact' "
-        "WHERE o.as_of = w.as_of AND o.has_left) AS left_listed, "
         "(SELECT count(*) FROM outcomes o WHERE o.as_of = w.as_of AND o.has_left) AS left_all "
         "FROM weeks w ORDER BY w.as_of DESC LIMIT :most",
         most=most,
     )
 
 
-def opinions_and_outcomes(store: Store, health_floor: float = 50.0) -> dict[str, Mapping[str, int]]:
-    """Count, for the customers that a lead judged, who was right about leaving.
+def proof_stamp(store: Store) -> tuple[str, int, int, int]:
+    """Tell what the evidence rests on: newest import, and how many outcomes, judgements, verdicts.
 
-    Saying "high" (of the health score: being below `health_floor`) is right when the customer left
-    within the horizon; anything else is right when the customer stayed.
-
-    Returns
-    -------
-    dict
-        Opinion (model, health, lead, final): judged, right, alarms (said high), true_alarms.
+    While it is the same, the evidence is.
     """
-    rows = store.rows(
-        "SELECT o.has_left AS gone, j.model_band, j.lead_risk, j.final_risk, j.health_score "
-        "FROM judgements j JOIN outcomes o ON o.customer_id = j.customer_id AND o.as_of = j.as_of "
-        "WHERE j.lead_risk IS NOT NULL OR j.final_risk IS NOT NULL"
+    (row,) = store.rows(
+        "SELECT (SELECT max(imported_at) FROM weeks) AS imported, "
+        "(SELECT count(*) FROM outcomes) AS outcomes, "
+        "(SELECT coalesce(sum(version), 0) FROM judgements) AS judgements, "
+        "(SELECT coalesce(sum(version), 0) FROM verdicts) AS verdicts"
     )
-    found: dict[str, Mapping[str, int]] = {}
-    for name in ("model", "health", "lead", "final"):
-        tally = dict.fromkeys(("judged", "right", "alarms", "true_alarms"), 0)
-        for row in rows:
-            said = {
-                "model": row["model_band"],
-                "lead": row["lead_risk"],
-                "final": row["final_risk"],
-                "health": None
-                if row["health_score"] is None
-                else "high"
-                if row["health_score"] < health_floor
-                else "low",
-            }[name]
-            if said is None:
-                continue
-            gone, alarm = bool(row["gone"]), said == "high"
-            tally["judged"] += 1
-            tally["right"] += alarm == gone
-            tally["alarms"] += alarm
-            tally["true_alarms"] += alarm and gone
-        found[name] = tally
-    return found
+    return (
+        str(row["imported"]),
+        int(row["outcomes"]),
+        int(row["judgements"]),
+        int(row["verdicts"]),
+    )
