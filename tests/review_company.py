@@ -16,6 +16,7 @@ from retain.actions.importing import import_week
 from retain.actions.keeping import keep_queue
 from retain.actions.people import People
 from retain.actions.queue import Play, QueueRules
+from retain.actions.tallies import keep_portfolio
 from retain.review import Desk, hash_password
 from retain.review.access import Door
 from retain.review.app import create_app
@@ -46,6 +47,7 @@ def fill(address, folder, n=40, hostile=True):
     weekly.to_parquet(files / "weekly.parquet", index=False)
     with open_store(address) as store:
         import_week(store, AS_OF, scores, drivers, manifest, fingerprint="x")
+        keep_portfolio(store, AS_OF)
         keep_queue(store, AS_OF, RULES)
         return store.rows(
             "SELECT s.*, l.status, l.place FROM listings l JOIN scores s ON s.as_of = l.as_of "

@@ -7,10 +7,13 @@ import html
 import io
 import re
 import shutil
+import time
 from urllib.parse import quote
 
+import numpy as np
+import pandas as pd
 import pytest
-from report_week import HOSTILE
+from report_week import HOSTILE, make_week
 from review_company import (
     AS_OF,
     HASHED,
@@ -22,6 +25,11 @@ from review_company import (
     visit,
 )
 
+from retain.actions import open_store
+from retain.actions.importing import import_week
+from retain.actions.keeping import keep_queue
+from retain.actions.queue import QueueRules
+from retain.actions.tallies import keep_portfolio
 from retain.errors import ConfigError
 from retain.review import place_door
 from retain.review.access import MOST_BY_NAME
@@ -557,3 +565,45 @@ def strip(page):
     """A page without what differs by session and address."""
     page = re.sub(r'name="(form_token|back)" value="[^"]*"', "", page)
     return re.sub(r"/customers/[^\"]*", "", page)
+
+
+# ---- speed --------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_every_list_answers_within_a_second_with_a_hundred_thousand_customers(tmp_path):
+    n = 100_000
+    rng = np.random.default_rng(5)
+    small, drivers = make_week(8, hostile=False)["scores"], make_week(8)["drivers"].iloc[:0]
+    scores = pd.DataFrame({name: [None] * n for name in small}).astype(object)
+    scores["customer_id"] = [f"C{i:06d}" for i in range(n)]
+    scores["as_of"], scores["eligible"] = AS_OF, True
+    chance, value = rng.beta(1, 8, n), rng.lognormal(7, 1, n)
+    scores["churn_probability"], scores["clv"] = chance, value
+    scores["value_at_risk"], scores["mrr"] = chance * value, rng.lognormal(5, 1, n)
+    scores["percentile"] = 100 * pd.Series(chance).rank(pct=True)
+    scores["risk_band"] = np.where(scores["percentile"] > 95, "high", "low")
+    scores["segment"] = rng.choice(["large", "mid", "small"], n)
+    scores["owner"] = rng.choice([f"owner {i}" for i in range(40)], n)
+    scores["model_version"] = scores["config_version"] = "v"
+    address = f"sqlite:///{tmp_path / 'actions.db'}"
+    with open_store(address) as store:
+        manifest = {"currency": "EUR", "horizon_weeks": 13}
+        import_week(store, AS_OF, scores, drivers, manifest, fingerprint="x")
+        keep_portfolio(store, AS_OF)
+        keep_queue(store, AS_OF, QueueRules(400))
+    desk = desk_for(address, tmp_path, signs_in=False)
+    browser = visit(desk)
+    browser.get("/sign-in")
+    took = {}
+    for path in (
+        *("/", "/?tab=next&q=c09", "/customers", "/customers?page=1900", "/customers?q=99"),
+        *("/customers?sort=mrr&way=up", "/customers?owner=owner+3&sort=risk", "/portfolio"),
+        *("/customers/C050000", "/misses"),
+    ):
+        before = time.process_time()  # of this process: others on the machine do not count
+        assert 200 == browser.get(path).status_code
+        took[path] = time.process_time() - before
+    desk.store.close()
+
+    assert {} == {path: seconds for path, seconds in took.items() if seconds > 1.0}

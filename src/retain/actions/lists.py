@@ -5,6 +5,7 @@ Every list is filtered, sorted and cut by the database; nothing here reads a who
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -141,17 +142,17 @@ def customers(
         given["eligible"] = filters["eligible"] == "yes"
     where = " AND ".join(said)
     by, way = SORTS.get(sort, SORTS["value_at_risk"]), "DESC" if descending else "ASC"
-    (counted,) = store.rows(f"SELECT count(*) AS n FROM scores s WHERE {where}", **given)
-    total = int(counted["n"])
+    total = _count(store, _imported(store, as_of), where, tuple(sorted(given.items())))
     page = max(1, min(page, max(1, -(-total // size))))
     rows = store.rows(
         f"SELECT {_CUSTOMER}, i.state AS item_state, j.lead_risk, j.final_risk FROM ("
-        f"SELECT * FROM scores s WHERE {where} "
-        f"ORDER BY {by} IS NULL, {by} {way}, s.customer_id LIMIT :size OFFSET :skip) s "
+        f"SELECT s.as_of, s.customer_id FROM scores s WHERE {where} "
+        f"ORDER BY {by} {way} NULLS LAST, s.customer_id LIMIT :size OFFSET :skip) chosen "
+        "JOIN scores s ON s.as_of = chosen.as_of AND s.customer_id = chosen.customer_id "
         "LEFT JOIN items i ON i.customer_id = s.customer_id AND i.state = 'open' "
         "AND NOT i.is_holdout "
         "LEFT JOIN judgements j ON j.customer_id = s.customer_id AND j.as_of = s.as_of "
-        f"ORDER BY {by} IS NULL, {by} {way}, s.customer_id",
+        f"ORDER BY {by} {way} NULLS LAST, s.customer_id",
         **given,
         size=size,
         skip=(page - 1) * size,
@@ -159,8 +160,27 @@ def customers(
     return Page(rows, total, page, size)
 
 
+def _imported(store: Store, as_of: str) -> str:
+    """Tell when a week was brought in: until it is again, its scores do not change."""
+    row = store.row("SELECT imported_at FROM weeks WHERE as_of = :as_of", as_of=as_of)
+    return "" if row is None else str(row["imported_at"])
+
+
+@functools.lru_cache(maxsize=256)
+def _count(store: Store, _imported_at: str, where: str, given: tuple[tuple[str, Any], ...]) -> int:
+    (counted,) = store.rows(f"SELECT count(*) AS n FROM scores s WHERE {where}", **dict(given))
+    return int(counted["n"])
+
+
 def choices(store: Store, as_of: str, owner: str | None = None) -> dict[str, list[str]]:
     """List the segments, plans and owners of a week, for its filters."""
+    return _choices(store, _imported(store, as_of), as_of, owner)
+
+
+@functools.lru_cache(maxsize=64)
+def _choices(
+    store: Store, _imported_at: str, as_of: str, owner: str | None
+) -> dict[str, list[str]]:
     found = {}
     for name in ("segment", "plan", "owner"):
         rows = store.rows(

@@ -38,6 +38,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {}  # version reached -> statements tha
 TABLE_MODULES = (
     "retain.actions.schema",
     "retain.actions.people",
+    "retain.actions.tallies",
     "retain.actions.alert_tables",
 )
 OUR_LOCK = 7382951  # a number of ours among PostgreSQL's advisory locks

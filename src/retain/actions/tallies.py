@@ -1,17 +1,20 @@
 """Counts over the action store: the portfolio, misses, verdicts, and each week's queue.
 
-Each is one grouped query that the database answers; nothing here reads a whole week.
+Each is one grouped query that the database answers; the portfolio's is asked once a week.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy import Column, Double, String, Table
+
 from retain.actions.lists import PER_PAGE, Page
+from retain.actions.schema import METADATA, JsonText, number_key, text_type
 from retain.actions.store import Store
 
 __all__ = [
-    "main_signals",
+    "keep_portfolio",
     "misses",
     "portfolio_cells",
     "proof_stamp",
@@ -20,35 +23,59 @@ __all__ = [
 ]
 
 
+_SUMS = ("customers", "high", "watch", "mrr", "mrr_at_risk", "value_at_risk", "expected_leavers")
+_PORTFOLIO = Table(
+    "portfolio",
+    METADATA,
+    number_key(),
+    Column("as_of", String(10), nullable=False, index=True),
+    Column("segment", text_type()),
+    Column("owner", text_type()),
+    *(Column(name, Double) for name in _SUMS),
+    Column("signals", JsonText),
+)
+
+
+def keep_portfolio(store: Store, as_of: str) -> None:
+    """Add a week up once by segment and owner, so that no page has to."""
+    cells = {
+        (cell["segment"], cell["owner"]): cell | {"as_of": as_of, "signals": []}
+        for cell in store.rows(
+            "SELECT segment, owner, count(*) AS customers, "
+            "sum(CASE WHEN risk_band = 'high' THEN 1 ELSE 0 END) AS high, "
+            "sum(CASE WHEN risk_band = 'watch' THEN 1 ELSE 0 END) AS watch, "
+            "sum(mrr) AS mrr, sum(mrr * churn_probability) AS mrr_at_risk, "
+            "sum(value_at_risk) AS value_at_risk, sum(churn_probability) AS expected_leavers "
+            "FROM scores WHERE as_of = :as_of AND eligible GROUP BY segment, owner",
+            as_of=as_of,
+        )
+    }
+    for row in store.rows(
+        "SELECT segment, owner, main_theme, main_signal, count(*) AS n FROM scores "
+        "WHERE as_of = :as_of AND eligible AND main_signal IS NOT NULL "
+        "AND risk_band IN ('high', 'watch') GROUP BY segment, owner, main_theme, main_signal "
+        "ORDER BY n DESC, main_signal",
+        as_of=as_of,
+    ):
+        cell = cells[row["segment"], row["owner"]]
+        cell["signals"].append([row["main_theme"], row["main_signal"], int(row["n"])])
+    with store.writing("import") as write:
+        write.connection.execute(_PORTFOLIO.delete().where(_PORTFOLIO.c.as_of == as_of))
+        if cells:
+            write.connection.execute(_PORTFOLIO.insert(), list(cells.values()))
+
+
 def portfolio_cells(store: Store, as_of: str) -> list[dict[str, Any]]:
-    """Add up a week by segment and owner.
+    """Return a week added up by segment and owner, as `keep_portfolio` left it.
 
     Returns
     -------
     list of dict
         segment, owner, customers (eligible), high, watch, mrr, mrr_at_risk (probability x MRR),
-        value_at_risk and expected_leavers; amounts in currency.
+        value_at_risk, expected_leavers (amounts in currency), and signals: theme, signal and
+        number of customers whose risk it raises most, of those at high or watch.
     """
-    return store.rows(
-        "SELECT segment, owner, count(*) AS customers, "
-        "sum(CASE WHEN risk_band = 'high' THEN 1 ELSE 0 END) AS high, "
-        "sum(CASE WHEN risk_band = 'watch' THEN 1 ELSE 0 END) AS watch, "
-        "sum(mrr) AS mrr, sum(mrr * churn_probability) AS mrr_at_risk, "
-        "sum(value_at_risk) AS value_at_risk, sum(churn_probability) AS expected_leavers "
-        "FROM scores WHERE as_of = :as_of AND eligible GROUP BY segment, owner",
-        as_of=as_of,
-    )
-
-
-def main_signals(store: Store, as_of: str) -> list[dict[str, Any]]:
-    """Count, by segment and owner, what most raises the risk of those at high or watch."""
-    return store.rows(
-        "SELECT segment, owner, main_theme AS theme, main_signal AS signal, "
-        "count(*) AS customers, sum(value_at_risk) AS value_at_risk FROM scores "
-        "WHERE as_of = :as_of AND eligible AND main_signal IS NOT NULL "
-        "AND risk_band IN ('high', 'watch') GROUP BY segment, owner, main_theme, main_signal",
-        as_of=as_of,
-    )
+    return store.rows(_PORTFOLIO.select().where(_PORTFOLIO.c.as_of == as_of))
 
 
 def misses(store: Store, *, owner: str | None = None, page: int = 1, size: int = PER_PAGE) -> Page:

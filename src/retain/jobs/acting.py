@@ -17,6 +17,7 @@ from retain.actions.handoff import handoff_rows, schema_text, write_rows
 from retain.actions.importing import import_week
 from retain.actions.keeping import keep_queue
 from retain.actions.queue import Play, QueueRules
+from retain.actions.tallies import keep_portfolio
 from retain.config import Config, load_config
 from retain.errors import StoreError
 from retain.jobs.opening import Company, as_day
@@ -147,6 +148,7 @@ def bring_up_to_date(
             names=_names(files, day),
             keep_driver_weeks=config.review.keep_driver_weeks,
         )
+        keep_portfolio(store, str(day))
         imported.append(day)
     if not weeks:
         return imported

@@ -29,11 +29,6 @@ def _cells(store: Any, as_of: str, _imported: str) -> Sequence[Mapping[str, Any]
     return tallies.portfolio_cells(store, as_of)
 
 
-@functools.lru_cache(maxsize=8)
-def _signals(store: Any, as_of: str, _imported: str) -> Sequence[Mapping[str, Any]]:
-    return tallies.main_signals(store, as_of)
-
-
 def _added(
     cells: Iterable[Mapping[str, Any]], by: str, only: str | None
 ) -> dict[Any, dict[str, float]]:
@@ -80,11 +75,11 @@ def portfolio(request: Request, form: str = "") -> Response:
             for w in reversed(weeks)
         ]
         signals: dict[str, dict[tuple[str, str], int]] = {}
-        for cell in _signals(desk.store, as_of, str(weeks[0]["imported_at"])):
+        for cell in _cells(desk.store, as_of, str(weeks[0]["imported_at"])):
             if only is None or cell["owner"] == only:
                 mine = signals.setdefault(cell[by] or "", {})
-                key = (str(cell["theme"]), str(cell["signal"]))
-                mine[key] = mine.get(key, 0) + int(cell["customers"])
+                for theme, signal, n in cell["signals"] or ():
+                    mine[theme, signal] = mine.get((theme, signal), 0) + int(n)
         rows = []
         for name, sums in history[-1].items():
             if name is None:
