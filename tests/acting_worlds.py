@@ -15,7 +15,7 @@ NO_REASONS = pd.DataFrame(
 )
 
 
-def worked_company(seed, *, effect, customers=1200, weeks=20, capacity=60, share=0.2):
+def worked_company(seed, *, effect, customers=700, weeks=12, capacity=60, share=0.2):
     """Let a team work the real queue for `weeks`; acting keeps a share of the persuadable half.
 
     Returns the draws as `effect_of_acting` takes them, and the true mean fall of the probability of
