@@ -101,7 +101,7 @@ def test_a_real_effect_is_claimed_in_the_end():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_ordered_by_response_the_list_saves_more_margin_than_ordered_by_risk(seed):
     pytest.importorskip("econml")
     past, _ = drawn_customers(seed, 6000)

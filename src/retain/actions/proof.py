@@ -28,6 +28,7 @@ __all__ = [
 
 DRAWS = 400
 LEVEL = 0.95
+CLAIM_ERROR = 0.01  # chance that an effect is ever claimed, in all the weeks, where there is none
 WORTH_FINDING = 0.05  # a fall of the share that leaves, when nothing better is known to aim for
 LEAST_LEAVERS = 5  # in both groups together, before a difference is looked at
 FOREVER_WEEKS = 520
@@ -99,7 +100,7 @@ def effect_of_acting(units: pd.DataFrame, *, horizon_weeks: int = 13, seed: int 
     -----
     The interval shown is a percentile bootstrap. The claim uses a confidence sequence, which holds
     at every look together, because the figure is looked at every week: its half-width is
-    ``s * sqrt(2 (n r² + 1) / (n² r²) * log(sqrt(n r² + 1) / 0.05))`` with s the spread of the
+    ``s * sqrt(2 (n r² + 1) / (n² r²) * log(sqrt(n r² + 1) / 0.01))`` with s the spread of the
     difference per customer and r tuned to 200 customers.
 
     References
@@ -220,8 +221,10 @@ def _sequence_half_width(left: Any, held: Any, at: Any, people: int) -> float:
         means[True] * (1 - means[True]) / share + means[False] * (1 - means[False]) / (1 - share)
     )
     n, repeated = people, len(left) / people
-    r2 = (2 * math.log(1 / 0.05) + math.log(2 * math.log(1 / 0.05) + 1)) / 200
-    width = math.sqrt(2 * (n * r2 + 1) / (n * n * r2) * math.log(math.sqrt(n * r2 + 1) / 0.05))
+    doubt = 2 * math.log(1 / CLAIM_ERROR)
+    r2 = (doubt + math.log(doubt + 1)) / 200
+    look = math.log(math.sqrt(n * r2 + 1) / CLAIM_ERROR)
+    width = math.sqrt(2 * (n * r2 + 1) / (n * n * r2) * look)
     return spread * width / math.sqrt(max(repeated, 1.0)) * _design(left, held, at, people)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import re
 import shutil
@@ -76,14 +77,15 @@ def forget(
     erased: dict[str, int] = {}
     mentions: list[Path] = []
     with files.locked("forget"):
-        every = sorted(path for path in files.folder.rglob("*") if path.is_file())
+        every = sorted(_below(files.folder), key=lambda path: (path.suffix == ".html", path))
         for at, path in enumerate(every):
             progress(f"looking through {path.name}", at / max(len(every), 1))
             where = path.relative_to(files.folder).as_posix()
             if where.startswith(f"{KEPT_WEEKS}/"):
                 continue
-            if path.suffix in (".html", ".htm"):
-                if _mentions(path, who):
+            if path.suffix == ".html":  # these come last: drawn from what lies beside them
+                beside = f"{where.removesuffix(path.name)}"
+                if any(name.startswith(beside) for name in erased) or _mentions(path, who):
                     mentions.append(path)
                 continue
             if path.name == "scores.parquet":
@@ -184,16 +186,14 @@ def _erase_parquet(path: Path, who: str) -> int:
     for name in table.column_names:
         column = table.column(name)
         kind = str(column.type)
-        if name == "row_json":
-            found = pc.fill_null(pc.match_substring(column, who), False)
-            hit = [
-                maybe and _names(text, who)
-                for maybe, text in zip(found.to_pylist(), column.to_pylist(), strict=True)
-            ]
+        if name == "row_json":  # of the quarantine: the source's row as it came
+            hit = [_names(text, who) for text in column.to_pylist()]
             mask = pa.array(hit)
-        elif kind in ("string", "large_string"):
+        elif not _is_id(name):
+            continue
+        elif "string" in kind:
             mask = pc.fill_null(pc.equal(column, who), False)
-        elif name.endswith("_id") and kind.startswith("int") and who.lstrip("-").isdigit():
+        elif "int" in kind and who.lstrip("-").isdigit():
             mask = pc.fill_null(pc.equal(column, int(who)), False)
         else:
             continue
@@ -204,6 +204,11 @@ def _erase_parquet(path: Path, who: str) -> int:
     pq.write_table(table.filter(pc.invert(gone)), aside, compression="zstd")
     aside.replace(path)
     return n
+
+
+def _is_id(column: str) -> bool:
+    """Tell a column of ids from others, in which the same text may mean something else."""
+    return column in ("id", "ids", "customer", "customers") or column.endswith(("_id", "_ids"))
 
 
 def _names(text: str | None, who: str) -> bool:
@@ -219,7 +224,8 @@ def _names(text: str | None, who: str) -> bool:
 def _erase_csv(path: Path, who: str) -> int:
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.reader(file))
-    kept = [row for row in rows if who not in row]
+    at = [n for n, name in enumerate(rows[0]) if _is_id(name)] if rows else []
+    kept = rows[:1] + [row for row in rows[1:] if not any(row[n : n + 1] == [who] for n in at)]
     if len(kept) == len(rows):
         return 0
     aside = partial(path)
@@ -242,25 +248,25 @@ def _erase_json(path: Path, who: str) -> int:
     return n
 
 
-def _without(content: Any, who: str) -> tuple[Any, int]:
+def _without(content: Any, who: str, under: str = "") -> tuple[Any, int]:
     """Give nested values without the customer's entries, and how many went."""
     if isinstance(content, dict):
         made, n = {}, 0
         for key, value in content.items():
-            if key == who:
+            if key == who and _is_id(under):
                 n += 1
                 continue
-            made[key], more = _without(value, who)
+            made[key], more = _without(value, who, key)
             n += more
         return made, n
     if isinstance(content, list):
         listed, n = [], 0
         for value in content:
             about = value.get("customer_id") if isinstance(value, dict) else value
-            if isinstance(about, str) and about == who:
+            if about == who and (isinstance(value, dict) or _is_id(under)):
                 n += 1
                 continue
-            kept, more = _without(value, who)
+            kept, more = _without(value, who, under)
             listed.append(kept)
             n += more
         return listed, n
@@ -269,7 +275,8 @@ def _without(content: Any, who: str) -> tuple[Any, int]:
 
 def _mentions(path: Path, who: str) -> bool:
     text = path.read_text(encoding="utf-8", errors="replace")
-    return re.search(rf"(?<![\w-]){re.escape(who)}(?![\w-])", text) is not None
+    shown = {who, html.escape(who), json.dumps(who)[1:-1]}
+    return any(re.search(rf"(?<![\w-]){re.escape(one)}(?![\w-])", text) for one in shown)
 
 
 def _below(folder: Path) -> list[Path]:
