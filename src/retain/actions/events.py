@@ -93,7 +93,7 @@ def silence(
     first = usual.last_day - window.shape[1] + 1
     today = (until.date() - _EPOCH).days
     found = []
-    for at, who in enumerate(usual.customers):
+    for at, who in enumerate(usual.customers.astype(object)):
         if who not in people.index:
             continue
         active = np.flatnonzero(window[at])

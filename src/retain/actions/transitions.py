@@ -108,7 +108,7 @@ def newly_at_risk(
         row: Any = now.loc[who]
         earlier = float(before["churn_probability"].to_dict().get(who, np.nan))
         rise = _moved(row, earlier)
-        if not np.isnan(rise) and 100.0 * rise < least_rise_points:
+        if not np.isnan(rise) and round(100.0 * rise, 9) < least_rise_points:
             continue
         came = "first scored this week" if np.isnan(rise) else f"up from {_percent(earlier)}"
         found.append(
@@ -168,7 +168,8 @@ def recovered(
         row: Any = now.loc[who]
         spells = pd.concat(weeks[len(weeks) - left - spell : len(weeks) - left])
         highest = float(spells.loc[spells["customer_id"] == who, "churn_probability"].max())
-        if 100.0 * (highest - float(row["churn_probability"])) < least_fall_points:
+        fall = 100.0 * (highest - float(row["churn_probability"]))
+        if round(fall, 9) < least_fall_points:
             continue
         found.append(
             _alert(

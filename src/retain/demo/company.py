@@ -175,6 +175,7 @@ class Company:
                 f"clv: {{horizon_weeks: {truth.clv_weeks}, gross_margin: {truth.gross_margin}, "
                 f"annual_discount_rate: {truth.annual_discount_rate}}}",
                 "snapshots: {every_weeks: 4}",
+                "alerts: {file: {}}  # a JSON file per message, in the store's outbox",
                 METRICS,
             ]
         )
