@@ -36,13 +36,17 @@ class Luck:
         self.chance = random.Random(seed)
         self.shares = shares or {"taken": 1.0}
         self.script: list[str] = []
+        self.drawn: Counter[str] = Counter()
         self.lock = threading.Lock()
 
     def draw(self) -> str:
         with self.lock:
-            if self.script:
-                return self.script.pop(0)
-            return self.chance.choices(list(self.shares), list(self.shares.values()))[0]
+            fate = self.script.pop(0) if self.script else self._by_shares()
+            self.drawn[fate] += 1
+            return fate
+
+    def _by_shares(self) -> str:
+        return self.chance.choices(list(self.shares), list(self.shares.values()))[0]
 
 
 class Sink:

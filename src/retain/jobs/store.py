@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from retain.errors import StoreError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Store", "partial"]
 
@@ -156,6 +157,8 @@ class Store:
         StoreError
             When it was damaged.
         """
+        import pandas as pd  # a pass of `watch` with nothing new needs none
+
         path = self.week(as_of) / f"{name}.parquet"
         try:
             return pd.read_parquet(path) if path.exists() else None
@@ -193,6 +196,8 @@ class Store:
 
     def attribute_copies(self, until: date) -> pd.DataFrame | None:
         """Return the copies kept up to `until`, with the day of each as recorded_at."""
+        import pandas as pd
+
         frames = []
         for path in sorted(self.attributes.glob("as_of=*.parquet")):
             with contextlib.suppress(ValueError):  # not one of ours
@@ -211,6 +216,8 @@ class Store:
 
     def judged(self, version: str) -> pd.DataFrame:
         """Return what `keep_judged` kept of a model; no rows when nothing was."""
+        import pandas as pd
+
         path = self.folder / "judged" / f"{version}.parquet"
         if not path.exists():
             return pd.DataFrame({"customer_id": [], "as_of": [], "p": []})
@@ -231,7 +238,7 @@ def _plain(content: Any) -> Any:
         return {str(key): _plain(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
         return [_plain(value) for value in content]
-    if isinstance(content, pd.DataFrame):
+    if hasattr(content, "to_dict"):  # a frame
         return _plain(content.to_dict("records"))
     if hasattr(content, "item"):  # a number of numpy's
         content = content.item()
