@@ -305,6 +305,21 @@ def test_before_the_first_week_there_is_nothing_usual(company):
     assert "no week is scored yet" in done.lines[0]
 
 
+def test_without_kept_weeks_the_rest_is_told_and_all_of_it_when_they_are_back(company):
+    company.fail_payment("C050", AT, 1)
+    weeks = company.store / "weeks"
+    weeks.rename(company.folder / "aside")
+    done = passed(company)
+
+    assert RISK == company.told()
+    assert 1 == len(done.complaints)
+    assert "no weeks are kept" in done.complaints[0]
+
+    (company.folder / "aside").rename(weeks)
+    assert passed(company).ok
+    assert sorted([*RISK, ("failed_payment", "C050")]) == company.told()
+
+
 def test_every_makes_passes_on_and_on_whatever_one_of_them_meets(company):
     waits, told, failed = [], [], []
 
@@ -374,7 +389,7 @@ def test_killed_at_any_moment_nothing_is_lost_and_nothing_is_sent_twice(tmp_path
         )
         words = [sys.executable, "-m", "retain", "watch", str(company.path), "--every", "0.001"]
         holder = company.store / "alerts" / ".lock-holder"
-        for kill in range(KILLS):
+        for _ in range(KILLS):
             for _ in range(chance.randint(0, 3)):
                 if unused:
                     company.fail_payment(unused.pop(), now - timedelta(hours=1), len(unused))

@@ -131,7 +131,7 @@ def watch(
         if week is None:
             notes.append("no week is scored yet, so nothing is known to be usual: retain score")
         else:
-            found += _weekly(settings, store, week, marks)
+            found += _weekly(settings, store, week, marks, problems)
             found += _events(settings, store, week, until, marks, read, aside, problems)
         if found or marks:
             raised = _keep(settings, store, found, marks)
@@ -200,8 +200,9 @@ def raise_and_send(settings: Config, as_of: date) -> Watched | None:
     channels = _channels(settings)
     with open_store(settings.database_url()) as store:
         marks: list[Mark] = []
-        found = _weekly(settings, store, as_of, marks)
-        raised = _keep(settings, store, found, marks) if marks else Raised()
+        problems: list[str] = []
+        found = _weekly(settings, store, as_of, marks, problems)
+        raised = _keep(settings, store, found, marks) if found or marks else Raised()
         notes: tuple[str, ...] = ()
         with ExitStack() as stack:
             try:
@@ -210,7 +211,8 @@ def raise_and_send(settings: Config, as_of: date) -> Watched | None:
                 sent, notes = Sent(), ("`retain watch` is at work and sends the alerts",)
             else:
                 sent = _send(settings, store, channels, lambda: datetime.now(UTC))
-    done = Watched(datetime.combine(as_of, time(23, 59, 59)), raised, sent, notes=notes)
+    evening = datetime.combine(as_of, time(23, 59, 59))
+    done = Watched(evening, raised, sent, problems=tuple(problems), notes=notes)
     _write_status(settings, done)
     return done
 
@@ -218,7 +220,9 @@ def raise_and_send(settings: Config, as_of: date) -> Watched | None:
 # ---- what is raised ----------------------------------------------------------------------------
 
 
-def _weekly(settings: Config, store: ActionStore, as_of: date, marks: list[Mark]) -> list[Alert]:
+def _weekly(
+    settings: Config, store: ActionStore, as_of: date, marks: list[Mark], problems: list[str]
+) -> list[Alert]:
     """Transitions into the newest scored week, unless they were raised from these very scores."""
     kept = Store(settings.store)
     manifest = kept.week(as_of) / "manifest.json"
@@ -265,10 +269,15 @@ def _weekly(settings: Config, store: ActionStore, as_of: date, marks: list[Mark]
     found["data_stale"] = transitions.data_stale(said["sources"], as_of)
     if "most_engaged" not in rules.off:
         calendar = Calendar(settings.week_ends_on)
-        usual = read_usual(settings.store, calendar, calendar.week_of(as_of))
-        found["most_engaged"] = transitions.most_engaged(
-            weeks[-1], usual, **money, **_parameters(rules.most_engaged)
-        )
+        try:
+            usual = read_usual(settings.store, calendar, calendar.week_of(as_of))
+        except StoreError as problem:  # as after `retain forget`
+            problems.append(f"{problem} It is read again in the next pass.")
+            marks.remove(mark)  # so that this is made up for
+        else:
+            found["most_engaged"] = transitions.most_engaged(
+                weeks[-1], usual, **money, **_parameters(rules.most_engaged)
+            )
     return [alert for rule, told in found.items() if rule not in rules.off for alert in told]
 
 
@@ -320,8 +329,9 @@ def _events(
                 read,
                 aside,
             )
-        except TableError as problem:
-            problems.append(f"{problem} It is read again in the next pass.")
+        except (TableError, StoreError) as problem:
+            said = f"{problem} It is read again in the next pass."
+            problems += [said] if said not in problems else []
             continue
         found += told
         # rows of a moment yet to come are met again, although the file stays as it is
