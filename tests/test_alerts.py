@@ -492,6 +492,15 @@ def test_an_owner_with_an_address_gets_the_mail_and_others_the_list():
     assert "auto-generated" == mail.bodies[0]["Auto-Submitted"]
 
 
+def test_a_long_digest_arrives_by_mail_line_by_line():
+    """Seen to fail with line ends of Unix, which make one endless line of the whole mail."""
+    long = replace(letter(), lines=letter().lines * 40)
+    with MailSink(Luck()) as mail:
+        EmailOut("127.0.0.1", mail.port, "none", "a@x.example", "b@x.example").send(long)
+
+    assert 40 == mail.bodies[0].get_content().count("answered 2.")
+
+
 def test_no_problem_shows_an_address_or_a_password():
     port = nobody_listens()
     hook = WebhookOut(f"http://127.0.0.1:{port}/hook/s3cret")

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.message import EmailMessage
+from email.policy import SMTP
 from email.utils import format_datetime, parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -219,7 +220,7 @@ class EmailOut:
             except (OSError, smtplib.SMTPException) as problem:
                 raise Refused(f"hung up: {_said(problem)}") from None
             try:
-                code, said = server.data(mail.as_bytes())
+                code, said = server.data(mail.as_bytes(policy=SMTP))
             except smtplib.SMTPDataError as problem:  # refused before the text was sent
                 raise Refused(f"answered {problem.smtp_code}") from None
             except (OSError, smtplib.SMTPException) as problem:
