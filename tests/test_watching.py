@@ -357,8 +357,7 @@ def test_killed_at_any_moment_nothing_is_lost_and_nothing_is_sent_twice(tmp_path
 
     The webhook resends what is in doubt under its key, the mail reports it: so the one has every
     message, once by key, and the other has none twice, and names those that it may lack. Seen to
-    fail when the mark is set before sending (lost), when claims are not taken up (lost), and when
-    mail in doubt is resent (twice).
+    fail when mail had the line ends of Unix: the digests, too long a line, never arrived.
     """
     now = datetime.now(UTC).replace(tzinfo=None)
     as_of = (now - timedelta(days=2)).date()
