@@ -26,7 +26,10 @@ from retain.cli import main
 CUSTOMERS, WEEKS, SEED = 600, 78, 3
 UNTIL = dt.date(2026, 11, 15)
 BEFORE = dt.date(2026, 11, 8)
-FILES = ("drivers.parquet", "manifest.json", "report.html", "scores.parquet", "weekly.parquet")
+FILES = (
+    *("drivers.parquet", "manifest.json", "report.html", "scores.parquet"),
+    *("timeline.parquet", "weekly.parquet"),
+)
 
 
 @dataclass

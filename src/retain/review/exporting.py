@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
+from retain.errors import ConfigError
 from retain.report.wording import clean
 from retain.review.guard import Refused
 
@@ -84,8 +85,13 @@ def as_file(table: tuple[Sequence[str], list[list[Cell]]], name: str, form: str)
 
 
 def _workbook(columns: Sequence[str], rows: list[list[Cell]]) -> bytes:
-    from openpyxl import Workbook
-    from openpyxl.cell import WriteOnlyCell
+    try:
+        from openpyxl import Workbook
+        from openpyxl.cell import WriteOnlyCell
+    except ImportError:
+        raise ConfigError(
+            "Excel files need openpyxl: pip install 'retain[excel]'. CSV needs nothing."
+        ) from None
 
     book = Workbook(write_only=True)
     sheet = book.create_sheet("retain")
