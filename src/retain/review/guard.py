@@ -110,7 +110,10 @@ class Guard:
         )
 
     async def _admit(self, request: Request) -> str:
-        host = (urlsplit(f"//{request.headers.get('host', '')}").hostname or "").lower()
+        try:
+            host = (urlsplit(f"//{request.headers.get('host', '')}").hostname or "").lower()
+        except ValueError:  # no address at all
+            host = ""
         if host not in self.hosts:
             raise Refused(400, "refused.host")
         if request.method not in ("GET", "HEAD", "POST"):
