@@ -67,7 +67,7 @@ def fold_on_server(
     facts = usage(source.with_words(words))
     sql = fold_sql(facts, source)
     if store is None:
-        return panel_of(in_time(log.arrow(sql, **parts), ids), ids, facts.folded)
+        return panel_of(in_time([log.arrow(sql, **parts)], ids), ids, facts.folded)
     kept = KeptWeeks(store / "weeks" / "usage", source.calendar)
     recipe = hashlib.sha256(f"{recipe} {sql}".encode()).hexdigest()[:16]
     there = kept.open(recipe, numbers)
@@ -79,7 +79,7 @@ def fold_on_server(
     kept.forget({*map(str, changed), *(set(there) - set(marks))})
     if changed:
         only = f" HAVING week IN ({', '.join(map(str, changed))})"
-        kept.write(by_week(in_time(log.arrow(sql + only, **parts), ids)))
+        kept.write(by_week(in_time([log.arrow(sql + only, **parts)], ids)))
     names = {name: texts for name, texts in numbers.items() if name == "usage_feature"}
     kept.close(recipe, log.fingerprint, marks, names)
     return panel_of(kept.read(), ids, facts.folded)
