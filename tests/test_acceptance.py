@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import judged_companies
@@ -49,6 +50,9 @@ def test_ravenstack_carries_no_signal_and_none_is_found(tmp_path):
     leavers = trained.figures["observed"]["value"] * trained.bundle.about["test_rows"]
     assert leavers >= 100
     assert 0.40 <= trained.figures["auc"]["value"] <= 0.65
+    card = json.loads((trained.folder / "model_card.json").read_text(encoding="utf-8"))
+    assert card["grade"]["letter"] == "E"
+    assert card["grade"]["meaning"].startswith("no signal")
     signals = set(trained.bundle.features["columns"])
     one_of_each = {"events_13w", "contacts_13w", "last_answer_csat", "mrr", "tenure_weeks"}
     assert one_of_each <= signals

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from small_company import trained
 
+from retain.errors import SnapshotError
 from retain.evaluate import (
     GRADES,
     calibration_by_chance,
@@ -19,6 +20,7 @@ from retain.evaluate import (
     grade_churn,
     segment_figures,
 )
+from retain.jobs.training import _enough
 from retain.report.document import render_document
 from retain.report.model_card import model_document
 
@@ -157,6 +159,25 @@ def test_the_grade_follows_its_rule(letter, auc, error, baselines, left, leaks):
     assert (letter == "A") == (found.reason == "every condition is met")
 
 
+@pytest.mark.parametrize(
+    ("letter", "tenure"),
+    [
+        ("A", {"value": 0.10, "low": 0.05, "high": 0.15}),
+        ("C", {"value": 0.10, "low": -0.05, "high": 0.25}),
+        ("E", {"value": -0.02, "low": -0.06, "high": 0.02}),  # as on a set known to hold no signal
+    ],
+)
+def test_what_time_as_a_customer_tells_alone_is_no_signal(letter, tenure):
+    figures = {"auc": AUC, "calibration_error": {"value": 0.01, "low": 0.0, "high": 1.0}}
+    better = {"base rate": {"log_loss": BETTER}}
+
+    found = grade_churn(
+        figures, better, chance_calibration_error=0.01, left=200, beyond_tenure=tenure
+    )
+
+    assert letter == found.letter
+
+
 def test_what_chance_alone_would_show_is_no_reason_for_a_worse_grade():
     figures = {"auc": AUC, "calibration_error": {"value": 0.04, "low": 0.0, "high": 1.0}}
     better = {"base rate": {"log_loss": BETTER}}
@@ -165,6 +186,30 @@ def test_what_chance_alone_would_show_is_no_reason_for_a_worse_grade():
     many = grade_churn(figures, better, chance_calibration_error=0.01, left=200)
 
     assert ("A", "C") == (few.letter, many.letter)
+
+
+# ---- too few to learn from ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("customers", "left", "said"),
+    [
+        (100, 29, "too few leavers to learn from: 29 of 100"),
+        (99, 30, "too few customers to learn from: 30 of 99"),
+    ],
+)
+def test_a_handful_is_refused_with_its_numbers(customers, left, said):
+    # seen four times each: rows are many, customers are few
+    who = np.repeat(np.arange(customers), 4)
+
+    with pytest.raises(SnapshotError, match=said):
+        _enough(who, (who < left).astype(float), 13)
+
+
+def test_a_hundred_customers_of_whom_thirty_left_are_enough():
+    who = np.repeat(np.arange(100), 4)
+
+    _enough(who, (who < 30).astype(float), 13)
 
 
 # ---- the card of a training ---------------------------------------------------------------------

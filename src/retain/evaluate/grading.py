@@ -17,17 +17,18 @@ GRADES = {
     "C": "limited: it knows something; read the conditions that are not met before acting on it",
     "D": "not to be relied on: a simpler method does better, something gave the outcome away, or "
     "too few left to tell",
-    "E": "no signal: the data do not tell who leaves",
+    "E": "no signal: what customers do does not tell who leaves",
 }
 RULE = (
     "E: not told apart from chance (AUC's interval reaches 0.5, or log loss not below the base "
-    "rate's beyond noise). "
+    "rate's beyond noise), "
+    "or how long customers have been there orders them at least as well by itself. "
     "D: a simpler method is better beyond noise, a leak was let through, or fewer than "
     f"{LEAST_LEFT} left in the weeks judged. "
     "C: none of these. "
     f"B: besides, AUC's lower end is at least {USEFUL_AUC:.2f} and the probabilities are level: "
     f"calibration error at most {LEVEL:.2f}, or no more than right probabilities would show with "
-    "so few customers. "
+    "so few customers; and it orders better, beyond noise, than time as a customer alone. "
     f"A: besides, AUC's lower end is at least {STRONG_AUC:.2f}, at least {MANY_LEFT} left in the "
     "weeks judged, and the model is better beyond noise than the base rate and the recency rule. "
     "Beyond noise: the 90 % interval of the paired difference in log loss, customers drawn again, "
@@ -81,6 +82,7 @@ def grade_churn(
     *,
     chance_calibration_error: float,
     left: int,
+    beyond_tenure: Mapping[str, float] | None = None,
     leaks_let_through: int = 0,
 ) -> Grade:
     """Grade a churn model by the rule in `RULE`.
@@ -95,6 +97,9 @@ def grade_churn(
         From `calibration_by_chance`.
     left
         How many left in the weeks judged.
+    beyond_tenure
+        AUC of the model minus that of an order by time as a customer alone, paired; None where
+        nobody's time is known or all have been there equally long.
     leaks_let_through
         Findings that would have stopped the training, had they not been let pass.
 
@@ -128,6 +133,7 @@ def grade_churn(
             base is not None and base["high"] < 0,
             "D",
         ),
+        *_beyond(beyond_tenure),
         Condition(
             "No simpler method is better",
             "better beyond noise: " + ", ".join(worse)
@@ -182,6 +188,16 @@ def grade_churn(
     decided = [one for one in missing if letters.index(one.needed_for) + 1 == worst]
     reason = "; ".join(f"{one.name.lower()}: no ({one.says})" for one in decided)
     return Grade(letter, GRADES[letter], reason or "every condition is met", conditions)
+
+
+def _beyond(tenure: Mapping[str, float] | None) -> tuple[Condition, ...]:
+    if tenure is None or tenure["value"] != tenure["value"]:
+        return ()
+    says = f"AUC {_signed(tenure)} against it"
+    return (
+        Condition("Says more than time as a customer", says, tenure["value"] > 0, "D"),
+        Condition("Says so beyond noise", says, tenure["low"] > 0, "B"),
+    )
 
 
 def _signed(one: Mapping[str, Any]) -> str:

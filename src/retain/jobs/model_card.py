@@ -35,6 +35,7 @@ __all__ = ["Judged", "make_model_card", "note_run", "run_file", "write_model_car
 SEGMENTS = ("segment", "plan", "region", "industry")
 MOST_SEGMENTS = 12  # of one column; a column with more is an id
 TENURES = ((52.0, "first year"), (104.0, "second year"), (math.inf, "third year or later"))
+TENURE_STEPS = (0.2, 0.4, 0.6, 0.8)
 CAPACITIES = (0.5, 1.0, 2.0, 5.0)  # times the team's
 DRIVEN_ROWS = 2_000
 DRIFT_ROWS = 20_000
@@ -54,7 +55,7 @@ class Judged:
     matrix
         As the model sees the rows.
     learnt
-        The matrix of the rows that the judged model had learnt from, and their customers.
+        The matrix of the rows that the judged model had learnt from, their customers and outcomes.
     history
         Week and outcome of every ripe row, judged or learnt from.
     eligible
@@ -67,7 +68,7 @@ class Judged:
     who: Any
     others: Mapping[str, Any]
     matrix: Any
-    learnt: tuple[Any, Any]
+    learnt: tuple[Any, Any, Any]
     history: tuple[Any, Any]
     eligible: Mapping[str, int]
 
@@ -113,11 +114,18 @@ def make_model_card(
         for name, other in judged.others.items()
     }
     chance = evaluate.calibration_by_chance(judged.p, judged.who, seed=seed)
+    tenure = _by_tenure(columns, judged)
+    beyond = None
+    if tenure is not None:
+        beyond = evaluate.churn_differences(
+            judged.y, judged.p, tenure, judged.who, capacity=capacity * len(weeks), seed=seed
+        )["auc"]
     grade = evaluate.grade_churn(
         about["figures"],
         differences,
         chance_calibration_error=chance,
         left=int(judged.y.sum()),
+        beyond_tenure=beyond,
         leaks_let_through=sum(one["severity"] == "error" for one in about["leaks"]),
     )
     return {
@@ -169,6 +177,7 @@ def make_model_card(
         "capacity": _capacity(company, folded, judged, weeks, capacity, seed),
         "comparison": about["comparison"],
         "differences": differences,
+        "beyond_tenure": beyond,
         "drivers": _drivers(bundle, columns, judged),
         "clv": _value(company, bundle, value),
         "drift": _drift(bundle, columns, judged, weeks),
@@ -276,6 +285,21 @@ def _data(
             {"signal": str(name), "share": float(share)} for name, share in worst.items() if share
         ],
     }
+
+
+def _by_tenure(columns: Sequence[Column], judged: Judged) -> Any:
+    """Give everybody the share that left among those there about as long; None where none is."""
+    if not _has(columns, "tenure_weeks"):
+        return None
+    at = [column.name for column in columns].index("tenure_weeks")
+    before, _, y = judged.learnt
+    known = before[:, at][~np.isnan(before[:, at])]
+    if not len(known) or np.ptp(known) == 0:
+        return None
+    edges = np.unique(np.quantile(known, TENURE_STEPS))
+    group = np.searchsorted(edges, before[:, at])
+    left, rows = (np.bincount(group, one, len(edges) + 1) for one in (y, np.ones(len(y))))
+    return ((left + 1.0) / (rows + 2.0))[np.searchsorted(edges, judged.matrix[:, at])]
 
 
 def _segments(
@@ -424,7 +448,7 @@ def _drift(
     bundle: Bundle, columns: Sequence[Column], judged: Judged, weeks: Any
 ) -> list[dict[str, Any]]:
     """Compare the newest weeks judged with what was learnt from before them."""
-    before, who = judged.learnt
+    before, who, _ = judged.learnt
     if len(before) > DRIFT_ROWS:  # whole customers
         kept = who % (len(before) // DRIFT_ROWS + 1) == 0
         before, who = before[kept], who[kept]

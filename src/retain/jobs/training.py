@@ -58,6 +58,7 @@ WARMUP_WEEKS = 8  # weeks of history before the first snapshot, so that windows 
 SEASON_WEEKS = 104  # less than two years cannot tell a season from a trend
 MOST_ROWS = 300_000  # snapshots learnt from; more are thinned by whole customers
 TEST_SNAPSHOTS = 3
+LEAST_CUSTOMERS, LEAST_LEAVERS = 100, 30  # who were eligible, and who left
 MOST_MINUTES = 10_000
 STEPS = {
     "reading tables": 10,
@@ -224,6 +225,7 @@ def _train(
     y = labels[in_churn | in_clv]
     excluded = int((churn_rows & np.isnan(y)).sum())
     churn_rows &= ~np.isnan(y)
+    _enough(who=built.customer[churn_rows], y=y[churn_rows], horizon=company.churn.horizon_weeks)
     suspects = stop_on_leaks(
         company,
         folded,
@@ -423,7 +425,7 @@ def _train(
             who[test],
             others,
             T,
-            (M, who[learn]),
+            (M, who[learn], y[learn]),
             (when[churn_rows], y[churn_rows]),
             {str(reason): int(n) for reason, n in counted.items()},
         ),
@@ -492,6 +494,19 @@ def _grid(company: Company, folded: FoldedWeeks, week: int) -> tuple[Any, int]:
         if first is not None and (as_ofs <= first - ripe).sum() >= 6:
             tests = count
     return as_ofs, tests
+
+
+def _enough(who: Any, y: Any, horizon: int) -> None:
+    """Refuse to learn from a handful: what is seen once or twice is luck."""
+    customers, left = len(np.unique(who)), len(np.unique(who[y == 1]))
+    if customers < LEAST_CUSTOMERS or left < LEAST_LEAVERS:
+        short = "leavers" if left < LEAST_LEAVERS else "customers"
+        raise SnapshotError(
+            f"churn: too few {short} to learn from: {left} of {customers} eligible customers left "
+            f"within {horizon} weeks of an observed week; a model needs at least {LEAST_LEAVERS} "
+            f"who left among at least {LEAST_CUSTOMERS}. Bring more history or a longer "
+            "churn.horizon_weeks, and check that churn.kind fits the business."
+        )
 
 
 def _without_trend(built: Any, folded: FoldedWeeks, as_ofs: Any) -> tuple[pd.DataFrame, Any]:
