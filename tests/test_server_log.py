@@ -14,6 +14,7 @@ from test_long_log import CALENDAR, dirty, events, people, same_folds
 from retain.engines import Address
 from retain.errors import TableError
 from retain.tables import Mapping, read_tables
+from retain.tables.news import read_news
 from retain.weeks import fold_tables
 
 TYPES = {
@@ -208,3 +209,14 @@ def test_what_is_wrong_with_a_server_is_said_without_its_password(server, monkey
     address = Address.of("postgresql://ann@db/crm::usage", "CRM_PASSWORD")
     assert address.with_password() == "postgresql://ann:p%40ss%3Aword@db/crm"
     assert "p@ss" not in repr(address)
+
+
+def test_what_is_new_can_be_read_from_a_server(server):
+    frame = events(300)
+    source = put(server, frame)
+    since, until = frame["occurred_at"].iloc[200], frame["occurred_at"].iloc[-1]
+    mappings = {"usage": Mapping(source=source, measures=("points",))}
+
+    moments = {"usage": since.to_pydatetime().replace(microsecond=0)}
+    with read_news(mappings, moments, until.to_pydatetime(), timezone="UTC") as news:
+        assert len(news.rows("usage")) == 100

@@ -116,7 +116,7 @@ def stage(
     last = last_scan(con)
     why = ""
     address = Address.of(mapping.source, mapping.password_env)
-    if table == "usage" and address is not None:
+    if table == "usage" and address is not None and since is None:
         there = _on_server(con, spec, mapping, address, zone)
         if isinstance(there, Staged):
             return there
