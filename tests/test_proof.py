@@ -67,7 +67,7 @@ def test_a_customers_several_draws_are_resampled_together():
 
 @pytest.mark.slow
 def test_the_interval_covers_the_truth_in_companies_that_work_the_real_queue():
-    """Seen to fail: with the interval of a shuffled hold-out it covers in 11 of 40."""
+    """Seen to fail: with a shuffled hold-out it covers in 12 of 40."""
     covered, widths = 0, []
     for seed in range(40):
         drawn, truth = worked_company(seed, effect=0.6)
