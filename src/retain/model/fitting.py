@@ -351,7 +351,7 @@ def discounted_weeks(weeks: int, annual_discount_rate: float) -> float:
     Examples
     --------
     >>> discounted_weeks(52, 0.0), round(discounted_weeks(52, 0.10), 2)
-    (52.0, 49.54)
+    (52.0, 49.55)
     """
     return float(np.sum((1.0 + annual_discount_rate) ** (-np.arange(1, weeks + 1) / 52.0)))
 
