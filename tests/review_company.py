@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import secrets
+import shutil
 from pathlib import Path
 
 import pandas as pd
+import yaml
 from report_week import make_week
 from starlette.testclient import TestClient
 
@@ -16,7 +19,6 @@ from retain.actions.importing import import_week
 from retain.actions.keeping import keep_queue
 from retain.actions.people import People
 from retain.actions.queue import Play, QueueRules
-from retain.actions.tallies import keep_portfolio
 from retain.review import Desk, hash_password
 from retain.review.access import Door
 from retain.review.app import create_app
@@ -29,25 +31,69 @@ RULES = QueueRules(8, holdout_share=0.5, enter_percentile=0, plays=(Play("Call t
 HERE = "http://127.0.0.1"
 
 
-def fill(address, folder, n=40, hostile=True):
-    """Bring a week into an action store and its files into a folder."""
-    week = make_week(n, hostile=hostile)
-    scores, drivers, weekly, manifest = (
-        week[name] for name in ("scores", "drivers", "weekly", "manifest")
-    )
-    # as the weekly run writes them: days are text, percentiles count to 100
-    scores = scores.assign(
+def written_week(n=40, seed=4, hostile=True):
+    """One scored week as the weekly run writes it: days are text, percentiles count to 100."""
+    week = make_week(n, seed=seed, hostile=hostile)
+    scores = week["scores"]
+    week["scores"] = scores.assign(
         as_of=AS_OF,
         renews_at=[None if pd.isna(day) else str(day)[:10] for day in scores["renews_at"]],
         percentile=scores["percentile"] * 100,
     )
-    drivers = drivers.assign(as_of=AS_OF)
+    week["drivers"] = week["drivers"].assign(as_of=AS_OF)
+    # texts in every row, as a score's file holds them
+    for name in ("value", "earlier_value", "peer_value"):
+        week["drivers"][name] = week["drivers"][name].map(str)
+    return week
+
+
+def write_files(store, week):
+    """Put a scored week's files into a company's store, all of them at once."""
+    folder = Path(store) / "scores" / f"as_of={AS_OF}"
+    aside = folder.with_name(".partial-week")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    for name in ("scores", "drivers", "weekly"):
+        week[name].to_parquet(aside / f"{name}.parquet", index=False)
+    (aside / "manifest.json").write_text(json.dumps(week["manifest"]), encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.rename(folder)
+
+
+def configured(folder, address):
+    """Write the configuration of a company whose store is `folder`; give its path."""
+    path = Path(folder) / "acme.yaml"
+    said = {
+        "company": "Acme & Söhne",
+        "currency": "EUR",
+        "timezone": "Europe/Rome",
+        "store": str(folder),
+        "tables": {"usage": {"source": "usage.parquet"}},
+        "churn": {"kind": "inactivity"},
+        "review": {
+            "database": address,
+            "capacity_per_week": RULES.capacity_per_week,
+            "holdout_share": RULES.holdout_share,
+            "enter_percentile": RULES.enter_percentile,
+            "stay_percentile": 0,
+            "plays": [{"play": RULES.plays[0].play}],
+        },
+    }
+    path.write_text(yaml.safe_dump(said, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def fill(address, folder, n=40, hostile=True):
+    """Bring a week into an action store and its files into a folder."""
+    week = written_week(n, hostile=hostile)
+    scores, drivers, weekly, manifest = (
+        week[name] for name in ("scores", "drivers", "weekly", "manifest")
+    )
     files = Path(folder) / "scores" / f"as_of={AS_OF}"
     files.mkdir(parents=True)
     weekly.to_parquet(files / "weekly.parquet", index=False)
     with open_store(address) as store:
         import_week(store, AS_OF, scores, drivers, manifest, fingerprint="x")
-        keep_portfolio(store, AS_OF)
         keep_queue(store, AS_OF, RULES)
         return store.rows(
             "SELECT s.*, l.status, l.place FROM listings l JOIN scores s ON s.as_of = l.as_of "
@@ -55,14 +101,20 @@ def fill(address, folder, n=40, hostile=True):
         )
 
 
+def add_people(store):
+    """Let everybody of `PEOPLE` in; the owner is whoever comes first among the customers'."""
+    people = People(store)
+    owner = store.row("SELECT owner FROM scores WHERE owner IS NOT NULL ORDER BY owner")["owner"]
+    for name, role in PEOPLE.items():
+        if not people.account(name):
+            people.add(name, role, HASHED, owner if role == "owner" else None)
+
+
 def desk_for(address, folder, *, signs_in=True, **door):
     store = open_store(address)
     people = People(store)
-    owner = store.row("SELECT owner FROM scores WHERE owner IS NOT NULL ORDER BY owner")["owner"]
-    for name, role in PEOPLE.items() if signs_in else ():
-        if people.account(name):
-            continue
-        people.add(name, role, HASHED, owner if role == "owner" else None)
+    if signs_in:
+        add_people(store)
     door = Door(people, signs_in, "local", **door)
     return Desk(
         "Acme <b>&</b> Söhne",

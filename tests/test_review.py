@@ -29,7 +29,6 @@ from retain.actions import open_store
 from retain.actions.importing import import_week
 from retain.actions.keeping import keep_queue
 from retain.actions.queue import QueueRules
-from retain.actions.tallies import keep_portfolio
 from retain.errors import ConfigError
 from retain.review import place_door
 from retain.review.access import MOST_BY_NAME
@@ -590,7 +589,6 @@ def test_every_list_answers_within_a_second_with_a_hundred_thousand_customers(tm
     with open_store(address) as store:
         manifest = {"currency": "EUR", "horizon_weeks": 13}
         import_week(store, AS_OF, scores, drivers, manifest, fingerprint="x")
-        keep_portfolio(store, AS_OF)
         keep_queue(store, AS_OF, QueueRules(400))
     desk = desk_for(address, tmp_path, signs_in=False)
     browser = visit(desk)

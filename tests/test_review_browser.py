@@ -1,17 +1,22 @@
-"""The review page in a real browser: from signing in to the scoreboard, with mouse and keys."""
+"""The review page in a real browser: from signing in to the scoreboard, with mouse and keys.
+
+`retain review` is a process of its own, over each kind of database; a browser does everything.
+"""
 
 from __future__ import annotations
 
 import csv
 import os
 import shutil
-import threading
-import time
 
+import httpx
 import pytest
-from review_company import PASSWORD, desk_for, fill
+from alert_sinks import nobody_listens
+from postgres import fresh_database
+from real_process import commands, until
+from review_company import PASSWORD, add_people, configured, write_files, written_week
 
-from retain.review.app import create_app
+from retain.actions import open_store
 
 pytestmark = pytest.mark.slow
 
@@ -23,27 +28,31 @@ FLAGS = (
 SIZES = {"wide": (1440, 900), "phone": (390, 844)}
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    """A company's page on this machine, where people sign in; its address and desk."""
-    import uvicorn
-
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def served(request, tmp_path_factory):
+    """The address of a company's page on this machine, where people sign in."""
     folder = tmp_path_factory.mktemp("browsed")
     address = f"sqlite:///{folder / 'actions.db'}"
-    fill(address, folder)
-    desk = desk_for(address, folder)
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(desk), port=0, log_level="error", proxy_headers=False)
-    )
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}", desk
-    server.should_exit = True
-    thread.join(10)
-    desk.store.close()
+    if request.param == "postgresql":
+        address = fresh_database(request.getfixturevalue("postgres"), "browsed")
+    path, port = str(configured(folder, address)), nobody_listens()
+    write_files(folder, written_week())
+    with commands(str(folder / "errors")) as retain:
+        retain.start("queue", path)
+        assert 0 == retain.ended()
+        with open_store(address) as store:
+            add_people(store)
+        retain.start("review", path, "--port", str(port))
+        until(lambda: is_there(port))
+        yield f"http://127.0.0.1:{port}"
+        retain.kill()
+
+
+def is_there(port):
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/sign-in", timeout=5).is_success
+    except httpx.TransportError:
+        return False
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +74,7 @@ def complaints():
 
 @pytest.fixture
 def page(browser, served, complaints):
-    context = browser.new_context(base_url=served[0], viewport=dict_of(SIZES["wide"]))
+    context = browser.new_context(base_url=served, viewport=dict_of(SIZES["wide"]))
     opened = context.new_page()
     opened.on("console", lambda said: complaints.append(said.text))
     opened.on("pageerror", lambda fault: complaints.append(str(fault)))
@@ -153,7 +162,7 @@ def test_everything_is_reached_by_keys_alone(page, complaints):
 def test_of_two_browsers_the_late_one_keeps_its_text_and_sees_the_others(browser, served):
     pages = []
     for name in ("Lena", "Ada"):
-        context = browser.new_context(base_url=served[0])
+        context = browser.new_context(base_url=served)
         opened = context.new_page()
         sign_in(opened, name)
         opened.goto("/customers/C-00012")
@@ -188,7 +197,7 @@ def test_no_page_is_wider_than_its_screen_nor_says_anything_to_the_console(
     browser, served, size, scheme, language, tmp_path
 ):
     context = browser.new_context(
-        base_url=served[0],
+        base_url=served,
         viewport=dict_of(SIZES[size]),
         color_scheme=scheme,
         locale=language,

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
 import time as clock_room
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from alert_sinks import HttpSink, Luck, MailSink, nobody_listens
+from real_process import commands, until
 from watched_company import make_watched, names, write_week
 
 from retain.actions import open_store
@@ -348,11 +345,13 @@ def test_every_makes_passes_on_and_on_whatever_one_of_them_meets(company):
 
 # ---- killed ------------------------------------------------------------------------------------
 
-KILLS, SEED = 50, 20261122
+KILLS, SEED = {"sqlite": 50, "postgresql": 12}, 20261122
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_nothing_is_lost_and_nothing_is_sent_twice(tmp_path, monkeypatch):
+def test_killed_at_any_moment_nothing_is_lost_and_nothing_is_sent_twice(
+    database, tmp_path, monkeypatch
+):
     """SIGKILL at random moments of real passes, while rows arrive and both receivers stumble.
 
     The webhook resends what is in doubt under its key, the mail reports it: so the one has every
@@ -363,7 +362,8 @@ def test_killed_at_any_moment_nothing_is_lost_and_nothing_is_sent_twice(tmp_path
     as_of = (now - timedelta(days=2)).date()
     as_of -= timedelta(days=(as_of.weekday() + 1) % 7)
     company = make_watched(tmp_path / "company", as_of)
-    chance = random.Random(SEED)
+    company.settings["review"] = {"database": database}
+    chance, kills = random.Random(SEED), KILLS[database.partition(":")[0]]
     shares = {"taken": 0.55, "slow": 0.2, "lost": 0.05, "busy": 0.1, "cut": 0.1}
     unused = names()[4:]
     chance.shuffle(unused)
@@ -386,28 +386,24 @@ def test_killed_at_any_moment_nothing_is_lost_and_nothing_is_sent_twice(tmp_path
             longest_retry_minutes=0.01,
             patience_seconds=20,
         )
-        words = [sys.executable, "-m", "retain", "watch", str(company.path), "--every", "0.001"]
+        path = str(company.path)
         holder = company.store / "alerts" / ".lock-holder"
-        for _ in range(KILLS):
-            for _ in range(chance.randint(0, 3)):
-                if unused:
-                    company.fail_payment(unused.pop(), now - timedelta(hours=1), len(unused))
-            holder.unlink(missing_ok=True)
-            process = subprocess.Popen(
-                words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ
-            )
-            while not holder.exists() and process.poll() is None:
-                clock_room.sleep(0.002)
-            assert process.poll() is None, "it ended by itself"
-            clock_room.sleep(chance.uniform(0.0, 0.6))
-            process.send_signal(signal.SIGKILL)
-            struck += process.wait() == -signal.SIGKILL
+        with commands(str(tmp_path / "errors")) as retain:
+            for _ in range(kills):
+                for _ in range(chance.randint(0, 3)):
+                    if unused:
+                        company.fail_payment(unused.pop(), now - timedelta(hours=1), len(unused))
+                holder.unlink(missing_ok=True)
+                retain.start("watch", path, "--every", "0.001")
+                until(lambda: holder.exists() or not retain.is_running(), every=0.002)
+                clock_room.sleep(chance.uniform(0.0, 0.6))
+                struck += retain.kill()
         for _ in range(30):
             done = watch(company.path)
             if not any(one.messages for one in done.sent.waiting):
                 break
 
-    with open_store(f"sqlite:///{company.store / 'actions.db'}") as store:
+    with open_store(database) as store:
         stored = store.rows("SELECT key, customer_id, message_key FROM alerts")
         keys = {row["key"] for row in store.rows("SELECT key FROM alert_messages")}
         doubt = {
@@ -420,7 +416,7 @@ def test_killed_at_any_moment_nothing_is_lost_and_nothing_is_sent_twice(tmp_path
         f"{len(web.taken)}, {sum(web.twice.values()) - len(web.twice)} of them again under the "
         f"same key; mail took {len(mail.taken)}, in doubt {len(doubt)}"
     )
-    assert KILLS == struck
+    assert kills == struck  # none had ended by itself
     assert expected == {row["customer_id"] for row in stored}  # nothing lost before it was stored
     assert len(expected) == len(stored)  # nor raised twice
     assert all(row["message_key"] in keys for row in stored)

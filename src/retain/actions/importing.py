@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from retain.actions import schema
 from retain.actions.store import Store, Writing
+from retain.actions.tallies import add_up_portfolio
 from retain.errors import StoreError
 
 __all__ = ["import_week"]
@@ -33,7 +34,8 @@ def import_week(
 ) -> bool:
     """Put one scored week into the store, in place of what it held of that week.
 
-    Verdicts, judgements, treatments and the queue stay as they are.
+    Verdicts, judgements and treatments stay as they are; so does the queue, until `keep_queue`
+    makes the newest week's again from the new scores.
 
     Parameters
     ----------
@@ -83,10 +85,13 @@ def import_week(
         if day > oldest:
             _insert(write, schema.drivers, reasons)
         values = week | {"imported_at": write.at}
+        if not write.rows("SELECT 1 AS later FROM weeks WHERE as_of > :as_of", as_of=day):
+            values["queue"] = None  # one made from other scores is to be made again
         if not had:
             run(schema.weeks.insert().values(values))
         else:
             run(schema.weeks.update().where(schema.weeks.c.as_of == day).values(values))
+        add_up_portfolio(write, day)
         write.log("imported a week", key={"as_of": day}, after={"customers": len(scores)})
     return True
 

@@ -11,10 +11,10 @@ from sqlalchemy import Column, Double, String, Table
 
 from retain.actions.lists import PER_PAGE, Page
 from retain.actions.schema import METADATA, JsonText, number_key, text_type
-from retain.actions.store import Store
+from retain.actions.store import Store, Writing
 
 __all__ = [
-    "keep_portfolio",
+    "add_up_portfolio",
     "misses",
     "portfolio_cells",
     "proof_stamp",
@@ -36,11 +36,19 @@ _PORTFOLIO = Table(
 )
 
 
-def keep_portfolio(store: Store, as_of: str) -> None:
-    """Add a week up once by segment and owner, so that no page has to."""
+def add_up_portfolio(write: Writing, as_of: str) -> None:
+    """Add a week up once by segment and owner, so that no page has to.
+
+    Parameters
+    ----------
+    write
+        The transaction that brings the week in: the sums are there when its scores are.
+    as_of
+        The week.
+    """
     cells = {
         (cell["segment"], cell["owner"]): cell | {"as_of": as_of, "signals": []}
-        for cell in store.rows(
+        for cell in write.rows(
             "SELECT segment, owner, count(*) AS customers, "
             "sum(CASE WHEN risk_band = 'high' THEN 1 ELSE 0 END) AS high, "
             "sum(CASE WHEN risk_band = 'watch' THEN 1 ELSE 0 END) AS watch, "
@@ -50,7 +58,7 @@ def keep_portfolio(store: Store, as_of: str) -> None:
             as_of=as_of,
         )
     }
-    for row in store.rows(
+    for row in write.rows(
         "SELECT segment, owner, main_theme, main_signal, count(*) AS n FROM scores "
         "WHERE as_of = :as_of AND eligible AND main_signal IS NOT NULL "
         "AND risk_band IN ('high', 'watch') GROUP BY segment, owner, main_theme, main_signal "
@@ -59,14 +67,13 @@ def keep_portfolio(store: Store, as_of: str) -> None:
     ):
         cell = cells[row["segment"], row["owner"]]
         cell["signals"].append([row["main_theme"], row["main_signal"], int(row["n"])])
-    with store.writing("import") as write:
-        write.connection.execute(_PORTFOLIO.delete().where(_PORTFOLIO.c.as_of == as_of))
-        if cells:
-            write.connection.execute(_PORTFOLIO.insert(), list(cells.values()))
+    write.connection.execute(_PORTFOLIO.delete().where(_PORTFOLIO.c.as_of == as_of))
+    if cells:
+        write.connection.execute(_PORTFOLIO.insert(), list(cells.values()))
 
 
 def portfolio_cells(store: Store, as_of: str) -> list[dict[str, Any]]:
-    """Return a week added up by segment and owner, as `keep_portfolio` left it.
+    """Return a week added up by segment and owner, as `add_up_portfolio` left it.
 
     Returns
     -------

@@ -17,7 +17,6 @@ from retain.actions.handoff import handoff_rows, schema_text, write_rows
 from retain.actions.importing import import_week
 from retain.actions.keeping import keep_queue
 from retain.actions.queue import Play, QueueRules
-from retain.actions.tallies import keep_portfolio
 from retain.config import Config, load_config
 from retain.errors import StoreError
 from retain.jobs.opening import Company, as_day
@@ -125,9 +124,7 @@ def bring_up_to_date(
         The weeks imported.
     """
     files = Store(config.store)
-    known = {
-        row["as_of"]: row for row in store.rows("SELECT as_of, manifest_hash, queue FROM weeks")
-    }
+    known = {row["as_of"]: row for row in store.rows("SELECT as_of, manifest_hash FROM weeks")}
     weeks = files.scored_weeks()
     imported = []
     for at, day in enumerate(weeks):
@@ -148,13 +145,13 @@ def bring_up_to_date(
             names=_names(files, day),
             keep_driver_weeks=config.review.keep_driver_weeks,
         )
-        keep_portfolio(store, str(day))
         imported.append(day)
     if not weeks:
         return imported
+    last = store.row("SELECT as_of, queue FROM weeks ORDER BY as_of DESC")
     newest = str(weeks[-1])
-    last = max([*known, newest])
-    if newest == last and (weeks[-1] in imported or known[newest]["queue"] is None):
+    # not only after an import of this very run: a run before may have been killed after its own
+    if last is not None and last["as_of"] == newest and last["queue"] is None:
         rules = queue_rules(config)
         uplift = None
         if config.review.order == "response":
