@@ -46,6 +46,8 @@ class Observed:
         Weeks, the headline's among them.
     categorical
         Positions of categorical columns.
+    weight
+        How many rows each stands for where the level is learnt, shape (rows,).
     """
 
     X: Any
@@ -55,6 +57,7 @@ class Observed:
     by: Any
     horizons: tuple[int, ...]
     categorical: list[int]
+    weight: Any
 
     @classmethod
     def of(
@@ -76,7 +79,13 @@ class Observed:
             late = self.when[ripe] + replace(rule, horizon_weeks=weeks).ripe_weeks > week
             by[late, at] = np.nan
         return replace(
-            self, X=self.X[ripe], y=self.y[ripe], when=self.when[ripe], who=self.who[ripe], by=by
+            self,
+            X=self.X[ripe],
+            y=self.y[ripe],
+            when=self.when[ripe],
+            who=self.who[ripe],
+            by=by,
+            weight=self.weight[ripe],
         )
 
 
@@ -159,6 +168,7 @@ def known_then(
             seed=seed,
             refits=REFITS_THEN,
             chosen=chosen,
+            weight=past.weight,
             progress=lambda said: progress(f"as it was then: {said}"),
         )
     except SnapshotError:  # too few leavers by then

@@ -17,6 +17,7 @@ from retain.baselines import churn_baselines
 from retain.config import Config
 from retain.errors import ConfigError, SnapshotError
 from retain.features import Feature, load_own_features
+from retain.jobs.contacted import contacted
 from retain.jobs.horizons import (
     Leaving,
     Observed,
@@ -225,6 +226,8 @@ def _train(
     y = labels[in_churn | in_clv]
     excluded = int((churn_rows & np.isnan(y)).sum())
     churn_rows &= ~np.isnan(y)
+    acted = contacted(company, folded, built.as_of, built.customer, churn_rows)
+    churn_rows &= ~acted.set_aside
     _enough(who=built.customer[churn_rows], y=y[churn_rows], horizon=company.churn.horizon_weeks)
     suspects = stop_on_leaks(
         company,
@@ -270,6 +273,7 @@ def _train(
         when[learn],
         who[learn],
         chosen=chosen,
+        weight=acted.weight[learn],
         purge=company.churn.ripe_weeks,
         categorical=encoder.categorical,
         seed=seed,
@@ -286,12 +290,14 @@ def _train(
         when[churn_rows],
         who[churn_rows],
         categorical=encoder.categorical,
+        weight=acted.weight[churn_rows],
     )
     churn = fit_churn(
         observed.X,
         observed.y,
         observed.when,
         observed.who,
+        weight=observed.weight,
         purge=company.churn.ripe_weeks,
         categorical=encoder.categorical,
         seed=seed,
@@ -387,6 +393,7 @@ def _train(
             "rows": int(churn_rows.sum()),
             "test_rows": int(test.sum()),
             "excluded_rows": excluded,
+            "treatments": acted.told,
             "involuntary_share": _share(involuntary[labels[at] == 1]),
             "base_rate": float(y[churn_rows].mean()),
             "figures": figures,

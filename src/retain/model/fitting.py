@@ -177,6 +177,7 @@ def fit_churn(
     seed: int = 0,
     refits: int = REFITS,
     chosen: dict[str, Any] | None = None,
+    weight: Any = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> FittedChurn:
     """Choose settings forward in time, learn from every row, calibrate on rows not learnt from.
@@ -199,6 +200,8 @@ def fit_churn(
         How many models to learn from resampled customers.
     chosen
         Settings and rounds from an earlier search, to skip it.
+    weight
+        How many rows each stands for where the level is learnt, shape (rows,); None: one.
     progress
         Called with what is being done.
 
@@ -208,6 +211,7 @@ def fit_churn(
         When one of the classes is missing or too rare.
     """
     X, y, when, who = np.asarray(X), np.asarray(y, float), np.asarray(when), np.asarray(who)
+    weight = np.ones(len(y)) if weight is None else np.asarray(weight, dtype=np.float64)
     _enough(y)
     fixed: dict[str, Any] = {"categorical": tuple(categorical or ()), "seed": seed}
     folds = _folds(when, purge)
@@ -226,7 +230,8 @@ def fit_churn(
         seen[test] = True
     if seen.any() and len(np.unique(y[seen])) == 2:
         periods = (when[seen].max() - when[seen].min()) / max(purge, 1) + 1.0
-        calibrator = LogitCalibrator.fit(raw[seen], y[seen], _recent(when[seen], purge), periods)
+        count = _recent(when[seen], purge) * weight[seen]
+        calibrator = LogitCalibrator.fit(raw[seen], y[seen], count, periods)
     else:
         calibrator = LogitCalibrator()
     progress("learning from every snapshot")
