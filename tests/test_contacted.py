@@ -120,7 +120,11 @@ def test_those_left_alone_stand_for_themselves_and_those_contacted(tmp_path):
 
 def test_a_customer_to_be_left_alone_who_was_called_all_the_same_counts_as_contacted(tmp_path):
     day = CALENDAR.last_day(2812)
-    note(tmp_path, listed=[("C000", 2810, True), *held_out(2810)], done=[("C000", day)])
+    note(
+        tmp_path,
+        listed=[("C000", 2810, True), ("C001", 2810, False), *held_out(2810)],
+        done=[("C000", day)],
+    )
     pairs = [(2810, 0)] + [(2810, 50 + n) for n in range(LEAST_HELD_OUT)]
     assert asked(a_company(tmp_path), pairs).set_aside[0]
 

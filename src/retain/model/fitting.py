@@ -507,13 +507,12 @@ def _interval_bins(value: Floats, y: Floats, level: float) -> dict[str, list[flo
         multiples = y[rows] / np.maximum(value[rows], 1e-9)
         n = len(rows)
         # the conformal rank: one more row than were seen
-        low.append(
-            float(np.quantile(multiples, max(np.floor(tail * (n + 1)) / n, 0.0), method="lower"))
-        )
+        below = np.quantile(multiples, max(np.floor(tail * (n + 1)) / n, 0.0), method="lower")
+        # where so many bring nothing that 0 is the lower end, nobody is left to fall below it
+        above = level if below == 0.0 else 1.0 - tail
+        low.append(float(below))
         high.append(
-            float(
-                np.quantile(multiples, min(np.ceil((1 - tail) * (n + 1)) / n, 1.0), method="higher")
-            )
+            float(np.quantile(multiples, min(np.ceil(above * (n + 1)) / n, 1.0), method="higher"))
         )
         if number:
             edges.append(float(value[rows[0]]))
