@@ -17,12 +17,13 @@ from retain.explain import (
     additive_in_currency,
     additive_in_probability,
     describe,
-    driver_table,
+    draft_drivers,
     format_value,
     peers_of,
     signal_contributions,
     stability_of,
     summary_figure,
+    tell_drivers,
 )
 from retain.features import Column, Feature
 from retain.model import ChurnHead, ClvHead, LogitCalibrator, ScaleCalibrator, expit
@@ -373,7 +374,9 @@ def test_small_groups_are_compared_with_everyone():
             "mute": np.array([None] * 85, dtype=object),
         }
     )
-    peers = peers_of(X, ["small business"] * 40 + ["Größe L"] * 40 + ["tiny"] * 3 + [None, NAN])
+    peers = peers_of(
+        X.items(), ["small business"] * 40 + ["Größe L"] * 40 + ["tiny"] * 3 + [None, NAN]
+    )
 
     assert peers.group.tolist() == ["small business"] * 40 + ["Größe L"] * 40 + [""] * 5
     assert set(peers.typical) == {"", "small business", "Größe L"}
@@ -385,6 +388,25 @@ def test_small_groups_are_compared_with_everyone():
 
 
 # ---- the table ---------------------------------------------------------------------------------
+
+
+def driver_table(
+    target,
+    signals,
+    points,
+    points_before,
+    stability,
+    X,
+    earlier,
+    columns,
+    peers,
+    ids,
+    currency,
+    **kw,
+):
+    """Choose and tell drivers in one go."""
+    draft = draft_drivers(signals, points, points_before, stability, X, earlier, columns, **kw)
+    return tell_drivers(target, draft, columns, peers, ids, currency)
 
 
 def reference_table(
@@ -486,7 +508,7 @@ def world(customers=150, signals=9, width=31, seed=0):
         "X": X,
         "earlier": earlier,
         "columns": columns,
-        "peers": peers_of(X, rng.choice(["x", "y", "few"], customers, p=[0.5, 0.45, 0.05])),
+        "peers": peers_of(X.items(), rng.choice(["x", "y", "few"], customers, p=[0.5, 0.45, 0.05])),
         "ids": np.array([f"C-{at}" for at in range(customers)], dtype=object),
         "currency": "EUR",
     }
@@ -515,7 +537,7 @@ def small(points, **more):
         "X": X,
         "earlier": 2 * X,
         "columns": columns,
-        "peers": peers_of(X, [None] * len(points)),
+        "peers": peers_of(X.items(), [None] * len(points)),
         "ids": [f"C{at}" for at in range(len(points))],
         "currency": "EUR",
     }
@@ -546,7 +568,7 @@ def test_the_column_that_pushes_its_signal_most_speaks_for_it():
         columns=columns,
         X=X,
         earlier=X,
-        peers=peers_of(X, [1, 2]),
+        peers=peers_of(X.items(), [1, 2]),
     )
     assert table["feature"].tolist() == ["logins_26w", "logins_4w"]
 

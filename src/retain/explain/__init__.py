@@ -1,6 +1,6 @@
 """Why each customer has the number on the page: SHAP values, merged into signals, as sentences."""
 
-from retain.explain.drivers import Peers, driver_table, peers_of
+from retain.explain.drivers import Draft, Peers, draft_drivers, peers_of, tell_drivers
 from retain.explain.sentences import describe, format_value
 from retain.explain.shapley import (
     Signals,
@@ -14,17 +14,19 @@ from retain.explain.shapley import (
 from retain.explain.treeshap import TreeShap
 
 __all__ = [
+    "Draft",
     "Peers",
     "Signals",
     "TreeShap",
     "additive_in_currency",
     "additive_in_probability",
     "describe",
-    "driver_table",
+    "draft_drivers",
     "format_value",
     "peers_of",
     "signal_contributions",
     "stability_of",
     "summary_figure",
+    "tell_drivers",
     "theme_totals",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from retain.explain.sentences import describe_all
 from retain.explain.shapley import Signals
 from retain.features import Column
 
-__all__ = ["Peers", "driver_table", "peers_of"]
+__all__ = ["Draft", "Peers", "Spoken", "draft_drivers", "peers_of", "tell_drivers"]
 
 LEAST_PEERS = 30
 LEAST_POINTS = 0.0005  # half of a tenth of a percentage point: below, nobody would see it
@@ -35,40 +35,93 @@ class Peers:
     typical: dict[Any, dict[str, Any]]
 
 
-def peers_of(X: pd.DataFrame, group: Any) -> Peers:
+def peers_of(columns: Iterable[tuple[Any, Any]], group: Any) -> Peers:
     """Find the typical value of each column in each group; small groups fall back to everyone.
 
     Parameters
     ----------
-    X
-        Features, shape (rows, columns).
+    columns
+        Name and values, shape (rows,), of each column, as `DataFrame.items` gives them.
     group
         Segment or plan of each row, None where not known.
     """
-    names = np.array(["" if g is None or g != g else str(g) for g in group], dtype=object)
-    found, counts = np.unique(names, return_counts=True)
-    big = {str(g) for g, n in zip(found, counts, strict=True) if n >= LEAST_PEERS and g}
-    names = np.array([g if g in big else "" for g in names], dtype=object)
-    typical: dict[Any, dict[str, Any]] = {"": _typical(X)}
-    for one in sorted(big):
-        typical[one] = _typical(X[names == one])
+    codes, found = pd.factorize(
+        np.array(["" if g is None or g != g else str(g) for g in group], dtype=object)
+    )
+    counts = np.bincount(codes, minlength=len(found))
+    big = sorted(g for g, n in zip(found, counts, strict=True) if n >= LEAST_PEERS and g)
+    names = np.array([g if g in set(big) else "" for g in found], dtype=object)[codes]
+    rows = {one: np.flatnonzero(names == one) for one in big}
+    typical: dict[Any, dict[str, Any]] = {one: {} for one in ("", *big)}
+    for name, values in columns:
+        column = pd.Series(values)
+        typical[""][str(name)] = _typical(column)
+        for one, mine in rows.items():
+            typical[one][str(name)] = _typical(column.iloc[mine])
     return Peers(names, typical)
 
 
-def _typical(X: pd.DataFrame) -> dict[str, Any]:
-    usual: dict[str, Any] = {}
-    for name in X.columns:
-        column = X[name]
-        if pd.api.types.is_numeric_dtype(column):
-            usual[str(name)] = float(column.median()) if column.notna().any() else float("nan")
-        else:
-            common = column.dropna().astype(str).mode()
-            usual[str(name)] = str(common.iloc[0]) if len(common) else None
-    return usual
+def _typical(column: pd.Series) -> Any:
+    if pd.api.types.is_numeric_dtype(column):
+        return float(column.median()) if column.notna().any() else float("nan")
+    common = column.dropna().astype(str).mode()
+    return str(common.iloc[0]) if len(common) else None
 
 
-def driver_table(
-    target: str,
+@dataclass(frozen=True)
+class Spoken:
+    """The drivers that one column speaks for: their places in the draft, and its values.
+
+    Parameters
+    ----------
+    column
+        Position of the column.
+    at
+        Places in the draft.
+    now, then
+        Its values today and four weeks earlier: floats; texts and None where it holds texts.
+    level
+        Position of the column that it is a change of, -1 where there is none.
+    level_now, level_then
+        That column's values.
+    """
+
+    column: int
+    at: Any
+    now: Any
+    then: Any
+    level: int = -1
+    level_now: Any = None
+    level_then: Any = None
+
+
+@dataclass(frozen=True)
+class Draft:
+    """The strongest drivers of some customers, before it is known what is usual among others.
+
+    Parameters
+    ----------
+    row
+        Position of each driver's customer among these, by customer, then from the strongest down.
+    rank
+        Within its direction, 1 the strongest.
+    points, before
+        Contributions as shown now and a week ago.
+    stability
+        In [0, 1], nan where there are no refits.
+    spoken
+        Which column speaks for which drivers.
+    """
+
+    row: Any
+    rank: Any
+    points: Any
+    before: Any
+    stability: Any
+    spoken: tuple[Spoken, ...]
+
+
+def draft_drivers(
     signals: Signals,
     points: Any,
     points_before: Any,
@@ -76,19 +129,14 @@ def driver_table(
     X: pd.DataFrame,
     earlier: pd.DataFrame,
     columns: Sequence[Column],
-    peers: Peers,
-    ids: Any,
-    currency: str,
     raising: int = 5,
     lowering: int = 2,
     least: float = LEAST_POINTS,
-) -> pd.DataFrame:
-    """List each customer's strongest drivers.
+) -> Draft:
+    """Choose each customer's strongest drivers and note their evidence.
 
     Parameters
     ----------
-    target
-        ``churn`` or ``clv``.
     signals
         Contributions to the raw score: they choose the column that speaks for its signal.
     points, points_before
@@ -99,21 +147,10 @@ def driver_table(
         Features now and four weeks earlier, same rows and columns.
     columns
         What the columns of `X` mean.
-    peers
-        What is usual among similar customers.
-    ids
-        Customer ids, shape (rows,).
-    currency
-        Code shown with money.
     raising, lowering
         How many drivers of each direction to keep at most.
     least
         Smaller contributions are not listed.
-
-    Returns
-    -------
-    DataFrame
-        One row per customer and driver; contributions above zero raise the target.
     """
     points, before, stability = (np.asarray(v) for v in (points, points_before, stability))
     row, at, rank = _strongest(points, raising, lowering, least)
@@ -123,43 +160,94 @@ def driver_table(
         members = signals.members[number]
         pushes = signals.columns[row[mine][:, None], members] * np.sign(amount[mine])[:, None]
         chosen[mine] = np.array(members)[pushes.argmax(axis=1)]
-    evidence = _Evidence(X, earlier, peers, columns)
+    place = {column.name: number for number, column in enumerate(columns)}
+    spoken = []
+    for number, mine in _by_value(chosen):
+        one, who = columns[number], row[mine]
+        now, then = (_plain(frame[one.name].to_numpy()[who]) for frame in (X, earlier))
+        level = place.get(one.of, -1) if one.of else -1
+        if level < 0:
+            spoken.append(Spoken(number, mine, now, then))
+            continue
+        name = columns[level].name
+        beside = (_plain(frame[name].to_numpy()[who]) for frame in (X, earlier))
+        spoken.append(Spoken(number, mine, now, then, level, *beside))
+    return Draft(row, rank, amount, before[row, at], stability[row, at], tuple(spoken))
+
+
+def tell_drivers(
+    target: str,
+    draft: Draft,
+    columns: Sequence[Column],
+    peers: Peers,
+    ids: Any,
+    currency: str,
+) -> pd.DataFrame:
+    """Tell drafted drivers beside what is usual among similar customers.
+
+    Parameters
+    ----------
+    target
+        ``churn`` or ``clv``.
+    draft, columns
+        As given by and to `draft_drivers`.
+    peers
+        What is usual among similar customers; its groups are those of the draft's customers.
+    ids
+        Customer ids, shape (rows,).
+    currency
+        Code shown with money.
+
+    Returns
+    -------
+    DataFrame
+        One row per customer and driver; contributions above zero raise the target.
+    """
+    chosen = np.zeros(len(draft.row), dtype=np.int64)
     told: dict[str, Any] = {
-        name: np.full(len(row), None, dtype=object)
+        name: np.full(len(chosen), None, dtype=object)
         for name in ("value", "earlier_value", "peer_value", "sentence")
     }
-    for number, mine in _by_value(chosen):
-        column, who = columns[number], row[mine]
-        now, then, usual = evidence.of(column, who)
-        told["value"][mine] = _as_texts(now)
-        told["earlier_value"][mine] = _as_texts(then)
-        told["peer_value"][mine] = _as_texts(usual)
-        told["sentence"][mine] = describe_all(column, now, then, usual, currency)
-        if (level := evidence.level_of(column)) is not None:
+    groups, group = np.unique(peers.group, return_inverse=True)
+
+    def usual_of(column: Column, at: Any) -> Any:
+        usual = np.array([peers.typical[g].get(column.name) for g in groups], dtype=object)
+        return _plain(usual)[group[draft.row[at]]]
+
+    for one in draft.spoken:
+        column, at = columns[one.column], one.at
+        chosen[at] = one.column
+        usual = usual_of(column, at)
+        told["value"][at] = _as_texts(one.now)
+        told["earlier_value"][at] = _as_texts(one.then)
+        told["peer_value"][at] = _as_texts(usual)
+        told["sentence"][at] = describe_all(column, one.now, one.then, usual, currency)
+        if one.level >= 0:
             # a change is told as the level it is a change of, where that is known
-            now, then, usual = evidence.of(level, who)
+            level, now, then = columns[one.level], one.level_now, one.level_then
             known = np.flatnonzero([text is not None for text in _as_texts(now)])
-            sentences = describe_all(level, now[known], then[known], usual[known], currency)
-            told["sentence"][mine[known]] = sentences
+            usual = usual_of(level, at[known])
+            sentences = describe_all(level, now[known], then[known], usual, currency)
+            told["sentence"][at[known]] = sentences
 
     def said(what: Callable[[Column], Any], kind: Any = "str") -> Any:
         return pd.array([what(column) for column in columns], dtype=kind).take(chosen)
 
     return pd.DataFrame(
         {
-            "customer_id": np.asarray(ids, dtype=object)[row],
-            "target": pd.array([target], dtype="str").take(np.zeros(len(row), dtype=int)),
-            "rank": rank,
+            "customer_id": np.asarray(ids, dtype=object)[draft.row],
+            "target": pd.array([target], dtype="str").take(np.zeros(len(chosen), dtype=int)),
+            "rank": draft.rank,
             "theme": said(lambda column: column.feature.theme),
             "signal": said(lambda column: column.feature.signal),
             "feature": said(lambda column: column.name),
             "value": told["value"],
             "earlier_value": told["earlier_value"],
             "peer_value": told["peer_value"],
-            "contribution": amount,
-            "contribution_before": before[row, at],
+            "contribution": draft.points,
+            "contribution_before": draft.before,
             "actionable": said(lambda column: column.feature.actionable, "bool"),
-            "stability": stability[row, at],
+            "stability": draft.stability,
             "sentence": told["sentence"],
         }
     )
@@ -182,31 +270,6 @@ def _by_value(codes: Any) -> Iterator[tuple[int, Any]]:
     edges = np.flatnonzero(np.diff(codes[order], prepend=-1))
     for first, last in zip(edges, [*edges[1:], len(codes)], strict=False):
         yield int(codes[order[first]]), order[first:last]
-
-
-class _Evidence:
-    """The values that stand beside a driver: now, earlier, among peers."""
-
-    def __init__(
-        self, X: pd.DataFrame, earlier: pd.DataFrame, peers: Peers, columns: Sequence[Column]
-    ) -> None:
-        self._now, self._then, self._peers = X, earlier, peers
-        self._columns = {column.name: column for column in columns}
-        self._groups, self._group = np.unique(peers.group, return_inverse=True)
-
-    def level_of(self, column: Column) -> Column | None:
-        """Return the column that this one is a change of, where the model has it."""
-        return self._columns.get(column.of) if column.of else None
-
-    def of(self, column: Column, rows: Any) -> tuple[Any, Any, Any]:
-        """Return the three values for some rows, shape (rows,) each."""
-        name = column.name
-        usual = np.array([self._peers.typical[g].get(name) for g in self._groups], dtype=object)
-        return (
-            _plain(self._now[name].to_numpy()[rows]),
-            _plain(self._then[name].to_numpy()[rows]),
-            _plain(usual)[self._group[rows]],
-        )
 
 
 def _plain(values: Any) -> Any:

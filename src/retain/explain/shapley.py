@@ -76,7 +76,10 @@ def signal_contributions(contributions: Any, columns: Sequence[Column]) -> Signa
     for at, column in enumerate(columns):
         place.setdefault((column.feature.theme, column.feature.signal), []).append(at)
     members = tuple(tuple(at) for at in place.values())
-    raw = np.column_stack([values[:, at].sum(axis=1) for at in members])
+    # column by column: the order of the terms, and so the last bit, is that of any number of rows
+    raw = np.column_stack(
+        [sum((values[:, one] for one in at), np.zeros(len(values))) for at in members]
+    )
     base = float(values[0, -1]) if len(values) else 0.0
     return Signals(
         tuple(signal for _, signal in place),
@@ -133,8 +136,11 @@ def theme_totals(signals: Signals, points: Any) -> dict[str, Floats]:
     dict
         Per theme an array of shape (rows,), zero where the model uses nothing of it.
     """
-    of = np.array(signals.themes)
-    return {theme: np.asarray(points)[:, of == theme].sum(axis=1) for theme in THEMES}
+    points = np.asarray(points)
+    totals = {theme: np.zeros(len(points)) for theme in THEMES}
+    for at, theme in enumerate(signals.themes):
+        totals[theme] += points[:, at]
+    return totals
 
 
 def additive_in_currency(signals: Signals, factor: float, value: Any) -> tuple[float, Floats]:

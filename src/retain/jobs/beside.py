@@ -13,8 +13,8 @@ from retain.jobs.opening import Company
 from retain.weeks import FoldedWeeks, History
 
 __all__ = [
-    "add_contract",
     "add_people",
+    "contract_of",
     "coverage",
     "keep_attributes",
     "peer_groups",
@@ -35,28 +35,35 @@ def peer_groups(history: History, there: Any) -> Any:
     return np.full(int(there.sum()), None, dtype=object)
 
 
-def add_contract(scores: pd.DataFrame, history: History, there: Any, company: Company) -> None:
-    """Show MRR, plan and the derived renewal date."""
-    scores["mrr"], scores["renews_at"], scores["plan"] = np.nan, None, None
-    scores["term_months"] = np.nan
+def contract_of(history: History, there: Any) -> tuple[dict[str, Any], Any]:
+    """Give MRR, term, derived day of renewal and plan of the customers there.
+
+    Returns
+    -------
+    figures : dict
+        mrr, term_months and renewal_day (days since 1970-01-01), shape (rows,); nan where there is
+        none.
+    plans : array of str or None, shape (rows,)
+    """
+    n = int(there.sum())
+    figures = {name: np.full(n, np.nan) for name in ("mrr", "term_months", "renewal_day")}
+    plans = np.full(n, None, dtype=object)
     if not history.has("subscriptions"):
-        return
+        return figures, plans
     contracts = history.subscriptions
-    scores["mrr"] = contracts.total("mrr")[0][there]
+    figures["mrr"] = contracts.total("mrr")[0][there]
     if history.categories("subscriptions", "plan"):
-        scores["plan"] = history.texts("subscriptions", "plan")[0][there]
+        plans = history.texts("subscriptions", "plan")[0][there]
     if contracts.has("billing_months"):
         months = contracts.latest("billing_months")[0][there]
-        scores["term_months"] = months
+        figures["term_months"] = months
         term = months * DAYS_PER_MONTH
         start = contracts.latest("start_day")[0][there]
         today = float(history.as_of_day[0, 0])
         left = term - np.mod(today - start, term)
         running = contracts.total("paid")[0][there] > 0.5
-        due = np.where(running, np.round(today + left), np.nan)
-        scores["renews_at"] = [
-            None if np.isnan(d) else str(date.fromordinal(int(d) + 719163)) for d in due
-        ]
+        figures["renewal_day"] = np.where(running, np.round(today + left), np.nan)
+    return figures, plans
 
 
 def add_people(scores: pd.DataFrame, company: Company, day: date) -> None:
@@ -100,7 +107,8 @@ def coverage(
 def weekly_lines(folded: FoldedWeeks, keep: Any, week: int) -> pd.DataFrame:
     """Lay out the weeks of the page's charts, one row per customer and week with anything."""
     first = week - CHART_WEEKS + 1
-    frames = []
+    shape = (len(keep), CHART_WEEKS)
+    grids = {}
     for panel, measure, name in (
         ("usage", "events", "events"),
         ("interactions", "contacts", "contacts"),
@@ -112,38 +120,34 @@ def weekly_lines(folded: FoldedWeeks, keep: Any, week: int) -> pd.DataFrame:
             continue
         values = rows.measures[measure]
         use = (rows.week >= first) & (rows.week <= week) & keep[rows.customer] & ~np.isnan(values)
-        frames.append(
-            pd.DataFrame({"at": rows.customer[use], "week": rows.week[use], name: values[use]})
-            .groupby(["at", "week"], sort=True)[name]
-            .agg("last" if name == "nps" else "sum")
-        )
+        place = rows.customer[use].astype(np.int64) * CHART_WEEKS + (rows.week[use] - first)
+        grid = np.full(shape, np.nan)
+        if name == "nps":
+            grid.reshape(-1)[place] = values[use]  # of several answers the last one stays
+        else:
+            there = np.bincount(place, minlength=grid.size) > 0
+            total = np.bincount(place, values[use], minlength=grid.size)
+            grid.reshape(-1)[there] = total[there]
+        grids[name] = grid
     if "subscriptions" in folded.panels:
         rows = folded.panels["subscriptions"]
-        grid = np.zeros(
-            (max(week - min(int(rows.week.min(initial=week)), first), 0) + 1, len(keep))
-        )
-        start = week - len(grid) + 1
         use = rows.week <= week
-        np.add.at(grid, (rows.week[use] - start, rows.customer[use]), rows.measures["mrr"][use])
-        mrr = np.cumsum(grid, axis=0)[first - start :]
-        who = np.flatnonzero(keep)
-        weeks, people = np.meshgrid(np.arange(first, week + 1), who, indexing="ij")
-        frames.append(
-            pd.Series(
-                mrr[:, who].ravel(),
-                index=pd.MultiIndex.from_arrays(
-                    [people.ravel(), weeks.ravel()], names=["at", "week"]
-                ),
-                name="mrr",
-            )
-        )
-    if not frames:
-        return pd.DataFrame(columns=["customer_id", "week_ends_on"])
-    table = pd.concat(frames, axis=1).sort_index().reset_index()
-    days = {int(w): str(folded.calendar.last_day(int(w))) for w in table["week"].unique()}
-    table.insert(0, "customer_id", folded.customers[table["at"]].astype(str))
-    table.insert(1, "week_ends_on", table["week"].map(days))
-    return table.drop(columns=["at", "week"])
+        at = np.maximum(rows.week[use].astype(np.int64) - first, -1) + 1  # what was before, in one
+        place = rows.customer[use].astype(np.int64) * (CHART_WEEKS + 1) + at
+        size = len(keep) * (CHART_WEEKS + 1)
+        moved = np.bincount(place, rows.measures["mrr"][use], minlength=size)
+        mrr = np.cumsum(moved.reshape(len(keep), -1), axis=1)[:, 1:]
+        grids["mrr"] = np.where(keep[:, None], mrr, np.nan)
+    known = np.zeros(shape, dtype=bool)
+    for grid in grids.values():
+        known |= ~np.isnan(grid)
+    who, when = np.nonzero(known)
+    days = [str(folded.calendar.last_day(first + number)) for number in range(CHART_WEEKS)]
+    found = {
+        "customer_id": folded.customers[who].astype(str).astype(object),
+        "week_ends_on": np.array(days, dtype=object)[when],
+    }
+    return pd.DataFrame(found | {name: grid[who, when] for name, grid in grids.items()})
 
 
 def keep_attributes(company: Company) -> None:

@@ -9,7 +9,7 @@ from retain.config import Config, load_config
 from retain.errors import StoreError, some
 from retain.jobs.opening import as_day
 from retain.jobs.store import Store, partial
-from retain.report import write_report
+from retain.jobs.writing import write_page
 
 __all__ = ["report"]
 
@@ -41,20 +41,15 @@ def report(config: Config | str | Path, *, as_of: date | str | None = None) -> P
             f"scored; there are {some(weeks[-5:])}. Run `retain score` first."
         )
     with store.locked("report"):
-        found = {}
+        folder = store.week(day)
+        path = folder / "report.html"
+        aside = partial(path)
+        store.read_manifest(day)  # says so when it is damaged
         for name in ("scores", "drivers", "weekly"):
-            frame = store.read_week(day, name)
-            if frame is None:
+            if not (folder / f"{name}.parquet").exists():
                 raise StoreError(
-                    f"store: {store.week(day)} is damaged ({name}.parquet is missing). Score the "
+                    f"store: {folder} is damaged ({name}.parquet is missing). Score the "
                     f"week again: retain score CONFIG --as-of {day}"
                 )
-            found[name] = frame
-        path = store.week(day) / "report.html"
-        aside = partial(path)
-        write_report(
-            aside,
-            **found,
-            manifest=store.read_manifest(day),
-        )
+        write_page(folder, aside)
         return aside.replace(path)

@@ -3,54 +3,52 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from retain import explain, tracking
+from retain import tracking
 from retain.config import Config
 from retain.errors import ModelMismatchError, SnapshotError
-from retain.features import Column, Feature, load_own_features
+from retain.features import THEMES, Feature, load_own_features
 from retain.jobs.acting import work_with
-from retain.jobs.beside import (
-    add_contract,
-    add_people,
-    coverage,
-    keep_attributes,
-    peer_groups,
-    weekly_lines,
-)
+from retain.jobs.assembling import Assembly
+from retain.jobs.beside import add_people, keep_attributes
 from retain.jobs.happenings import write_happenings
 from retain.jobs.health import health_of, health_rule, note_version
 from retain.jobs.manifest import describe_week
 from retain.jobs.matching import same_columns, same_own_features, same_settings, same_tables
 from retain.jobs.opening import Company, as_day, open_company, settle_as_of
-from retain.jobs.panel import matrix, with_lists
+from retain.jobs.panel import with_lists
+from retain.jobs.portions import Portion, PortionScorer, Rules
 from retain.jobs.progress import Listener, Steps, silent
 from retain.jobs.recording import record_scored
-from retain.jobs.staying import Staying
 from retain.jobs.watching import Watched, raise_and_send
-from retain.jobs.writing import write_week
+from retain.jobs.writing import (
+    BLOCK_ROWS,
+    TableFile,
+    score_columns,
+    write_manifest,
+    write_page,
+)
 from retain.model import Bundle, load_bundle
-from retain.snapshots import ELIGIBLE, eligibility
-from retain.weeks import FoldedWeeks, History
+from retain.weeks import FoldedWeeks
 
-__all__ = ["Scored", "score"]
+__all__ = ["Scored", "portions", "score"]
 
-EARLIER_WEEKS = 4  # "fell from 14 to 5": against four weeks earlier
-STABLE_FROM = 0.4  # below, the page says that there is no stable single reason
+PORTION_CUSTOMERS = 10_000  # bounds memory: some 50 kB a customer while its portion is at work
 PANELS = ("usage", "interactions", "surveys", "payments", "subscriptions")
 STEPS = {
-    "reading tables": 20,
+    "reading tables": 15,
     "folding weeks": 15,
-    "building features": 20,
-    "scoring": 10,
-    "explaining": 25,
+    "scoring and explaining": 50,
+    "telling": 10,
     "writing": 10,
 }
 
@@ -65,8 +63,6 @@ class Scored:
         The scored week.
     folder
         Where its files lie.
-    scores, drivers, weekly
-        As written.
     manifest
         As written.
     alerts
@@ -75,11 +71,23 @@ class Scored:
 
     as_of: date
     folder: Path
-    scores: pd.DataFrame
-    drivers: pd.DataFrame
-    weekly: pd.DataFrame
     manifest: dict[str, Any]
     alerts: Watched | None = None
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """One row per customer, read when first asked for."""
+        return pd.read_parquet(self.folder / "scores.parquet")
+
+    @cached_property
+    def drivers(self) -> pd.DataFrame:
+        """One row per customer and driver, read when first asked for."""
+        return pd.read_parquet(self.folder / "drivers.parquet")
+
+    @cached_property
+    def weekly(self) -> pd.DataFrame:
+        """One row per customer and week, read when first asked for."""
+        return pd.read_parquet(self.folder / "weekly.parquet")
 
 
 def score(
@@ -144,16 +152,73 @@ def _score(
     same_tables(bundle, company, without)
     own, own_hash = load_own_features(company.config.features)
     same_own_features(bundle, own_hash)
-    own = (*own, *given)
     keep_attributes(company)  # first, so that a rerun meets what this run met
 
     steps("folding weeks")
-    top = tuple(bundle.lists["top_features"])
-    folded = with_lists(company.fold(week, top, steps.detail), bundle.lists)
-    history = History(folded, [week])
-    why = eligibility(history, company.churn)[0]
-    there = why != "not a customer yet"
-    eligible = (why == ELIGIBLE)[there]
+    folded = company.fold(week, tuple(bundle.lists["top_features"]), steps.detail)
+    rules = Rules(
+        bundle,
+        company.churn,
+        company.clv,
+        company.config.clv.interval,
+        (*own, *given),
+        week,
+        tuple(name for name in PANELS if name in bundle.tables),
+    )
+    built = rules.columns_of(folded)
+    same_columns(bundle, [column.name for column in built])
+    with company.store.replacing(company.store.week(day)) as folder:
+        assembly = Assembly(folder, rules, rules.model_columns(built))
+        steps("scoring and explaining")
+        for portion in portions(rules, folded, steps.part):
+            assembly.add(portion)
+        manifest = _assembled(company, assembly, folded, day, without, steps)
+        steps("writing")
+        assembly.close()
+        write_happenings(company, day, folder / "timeline.parquet")
+        write_manifest(folder, manifest)
+        write_page(folder, folder / "report.html")
+    record_scored(company, bundle, day)
+    if "review" in company.config.model_fields_set:  # a team works with the list
+        work_with(company, with_lists(folded, bundle.lists), week)
+    steps.done()
+    return Scored(day, company.store.week(day), manifest)
+
+
+def portions(
+    rules: Rules,
+    folded: FoldedWeeks,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> Iterator[Portion]:
+    """Score customers a portion at a time, in their order.
+
+    Parameters
+    ----------
+    rules
+        What scoring takes.
+    folded
+        Everything known by the scored week.
+    progress
+        Called with (customers done, customers in all).
+    """
+    scorer, of = PortionScorer(rules), len(folded.customers)
+    for first in range(0, of, PORTION_CUSTOMERS):
+        last = min(first + PORTION_CUSTOMERS, of)
+        yield scorer(folded.of_customers(first, last))
+        progress(last, of)
+
+
+def _assembled(
+    company: Company,
+    assembly: Assembly,
+    folded: FoldedWeeks,
+    day: date,
+    without: tuple[str, ...],
+    steps: Steps,
+) -> dict[str, Any]:
+    """Work out what needs everybody, write drivers and scores; give the manifest."""
+    bundle = assembly.rules.bundle
+    why, there, eligible = assembly.why, assembly.there, assembly.eligible
     if not eligible.any():
         counts = pd.Series(why).value_counts()
         raise SnapshotError(
@@ -162,133 +227,63 @@ def _score(
             + "). No week was written. Check that the newest rows have arrived and that churn.kind "
             "fits the business."
         )
+    ids = folded.customers[there].astype(str).astype(object)
+    steps("telling")
+    assembly.tell(ids, day, company.config.currency, steps.part)
 
-    steps("building features")
-    only = tuple(bundle.features["columns"])
-    # now, four weeks earlier, a week ago, and a week ago with what is known now
-    as_ofs = [week, week - EARLIER_WEEKS, week - 1, week - 1]
-    built = matrix(
-        folded,
-        as_ofs,
-        np.broadcast_to(there, (4, len(there))),
-        own,
-        known_by=[week, week - EARLIER_WEEKS, week - 1, week],
-        only=only,
-        progress=steps.part,
+    scores = pd.DataFrame({"customer_id": ids, "eligible": eligible})
+    scores["not_eligible_because"] = pd.Series(
+        [reason or None for reason in why[there]], dtype=object
     )
-    same_columns(bundle, built.X.columns)
-    n = int(there.sum())
-    now, earlier, before, before_known = (built.X.iloc[at * n : (at + 1) * n] for at in range(4))
 
-    steps("scoring")
-    encoder = bundle.encoder
-    M = encoder.transform(now)
-    chance = bundle.churn.predict(M)
-    low, high = bundle.churn.interval(M, company.config.clv.interval)
-    shown_before = _previous(company, day)
-    ids = folded.customers[there].astype(str)
-    place = {column.name: column for column in built.columns}
-    columns = [place[name] for name in encoder.columns_]
-    B = encoder.transform(before)
-
-    steps("explaining")
-    drivers, themes = _churn_drivers(
-        bundle,
-        M[eligible],
-        B[eligible],
-        now[eligible],
-        earlier[eligible],
-        columns,
-        ids[eligible],
-        chance[eligible],
-        company.config.currency,
-        peer_groups(history, there)[eligible],
-    )
-    scores = pd.DataFrame({"customer_id": ids})
-    scores["as_of"] = str(day)
-    scores["eligible"] = eligible
-    scores["not_eligible_because"] = [reason or None for reason in why[there]]
-    for name, values in (
-        ("churn_probability", chance),
-        ("churn_low", low),
-        ("churn_high", high),
-        ("percentile", _percentile(chance, eligible)),
-    ):
+    def shown(name: str, values: Any) -> None:
         scores[name] = np.where(eligible, values, np.nan)
+
+    chance = assembly.figure("churn_probability")
+    for name in ("churn_probability", "churn_low", "churn_high", *assembly.horizons):
+        shown(name, assembly.figure(name))
+    scores["percentile"] = _percentile(chance, eligible)
     scores["risk_band"] = _bands(company, chance, scores["percentile"].to_numpy(), eligible)
-    for theme, points in themes.items():
-        scores[f"theme_{theme}"] = np.nan
-        scores.loc[eligible, f"theme_{theme}"] = points
-    _changes(scores, bundle, shown_before, chance, B, encoder.transform(before_known), eligible)
-    if bundle.curve is not None:
-        left = bundle.curve.gone_by(M, chance)
-        for at, weeks in enumerate(bundle.curve.horizons):
-            scores[f"churn_by_{weeks}w"] = np.where(eligible, left[:, at], np.nan)
-    if bundle.clv is not None:
-        staying = Staying.of(company, bundle, M, B, encoder.transform(earlier), eligible)
-        value = bundle.clv.predict(M, staying.now)
-        value_low, value_high = bundle.clv.interval(M, staying.now)
-        scores["clv"], scores["clv_low"], scores["clv_high"] = value, value_low, value_high
-        scores["value_at_risk"] = np.where(eligible, chance * value, np.nan)
-        value_drivers = _clv_drivers(
-            bundle,
-            M,
-            B,
-            now,
-            earlier,
-            columns,
-            ids,
-            value,
-            staying,
-            company.config.currency,
-            peer_groups(history, there),
-        )
-        drivers = pd.concat([drivers, value_drivers], ignore_index=True)
-    else:
-        for name in ("clv", "clv_low", "clv_high", "value_at_risk"):
-            scores[name] = np.nan
-    add_contract(scores, history, there, company)
-    _reasons(scores, drivers)
-    expected = tuple(name for name in PANELS if name in bundle.tables)
-    scores["coverage"], scores["freshness_days"] = coverage(folded, history, there, expected)
-    scores["health_score"] = _health(company, folded, week, ids)
-    scores["model_version"] = bundle.version
-    scores["config_version"] = company.config.fingerprint()
+    _changes(scores, bundle, _previous(company, day), chance, assembly, eligible)
+    for name in ("clv", "clv_low", "clv_high", "mrr", "term_months", "coverage", "freshness_days"):
+        scores[name] = assembly.figure(name)
+    shown("value_at_risk", chance * scores["clv"])
+    scores["renews_at"], scores["plan"] = assembly.renewals, assembly.plans
+    for theme in THEMES:
+        scores[f"theme_{theme}"] = assembly.figure(f"theme_{theme}")
+    scores["health_score"] = _health(company, folded, bundle, assembly.rules.week, ids)
     add_people(scores, company, day)
-    drivers.insert(1, "as_of", str(day))
     order = np.lexsort(
         (ids, -np.nan_to_num(scores["churn_probability"]), -np.nan_to_num(scores["value_at_risk"]))
     )
     scores = scores.iloc[order].reset_index(drop=True)
-    weekly = weekly_lines(folded, there & (why == ELIGIBLE), week)
-    manifest = describe_week(company, bundle, scores, why, day, without)
-
-    steps("writing")
-    folder = write_week(
-        company.store,
-        day,
-        scores,
-        drivers,
-        weekly,
-        manifest,
-        beside=lambda part: write_happenings(company, day, part / "timeline.parquet"),
-    )
-    record_scored(company, bundle, day)
-    if "review" in company.config.model_fields_set:  # a team works with the list
-        work_with(company, folded, week)
-    steps.done()
-    return Scored(day, folder, scores, drivers, weekly, manifest)
+    same = {
+        "as_of": str(day),
+        "model_version": bundle.version,
+        "config_version": company.config.fingerprint(),
+    }
+    table, names = TableFile(assembly.folder / "scores.parquet"), score_columns(assembly.horizons)
+    for first in range(0, len(scores), BLOCK_ROWS):
+        rows = scores.iloc[first : first + BLOCK_ROWS]
+        block = {**rows, **assembly.reasons(order[first : first + BLOCK_ROWS])}
+        block |= {name: np.full(len(rows), text, dtype=object) for name, text in same.items()}
+        table.add({name: block[name] for name in names})
+    table.close()
+    return describe_week(company, bundle, scores, why, day, without)
 
 
-def _health(company: Company, folded: FoldedWeeks, week: int, ids: Any) -> Any:
+def _health(company: Company, folded: FoldedWeeks, bundle: Bundle, week: int, ids: Any) -> Any:
     """Give each customer's health score; nan where none is configured or too little is known."""
     rule = health_rule(company)
     if rule is None:
         return np.full(len(ids), np.nan)
-    found = health_of(company, folded, [week], rule)[week]
-    score = found.loc[found["band"].notna()].set_index("customer_id")["score"]
+    scores = []
+    for first in range(0, len(folded.customers), PORTION_CUSTOMERS):
+        part = with_lists(folded.of_customers(first, first + PORTION_CUSTOMERS), bundle.lists)
+        found = health_of(company, part, [week], rule)[week]
+        scores.append(found.loc[found["band"].notna()].set_index("customer_id")["score"])
     note_version(company, rule, company.calendar.last_day(week))
-    return score.reindex(ids).to_numpy(dtype=np.float64)
+    return pd.concat(scores).reindex(ids).to_numpy(dtype=np.float64)
 
 
 def _model(company: Company, model: str | Path | None) -> Bundle:
@@ -319,22 +314,22 @@ def _model(company: Company, model: str | Path | None) -> Bundle:
         return load_bundle(fetched())
 
 
-def _previous(company: Company, day: date) -> pd.Series | None:
+def _previous(company: Company, day: date) -> pd.DataFrame | None:
     """Return what last week's page showed, by customer."""
-    frame = company.store.read_week(day - timedelta(days=7), "scores")
+    columns = ["customer_id", "eligible", "churn_probability", "model_version"]
+    frame = company.store.read_week(day - timedelta(days=7), "scores", columns)
     if frame is None:
         return None
     kept = frame[frame["eligible"]].set_index("customer_id")
-    return pd.DataFrame({"p": kept["churn_probability"], "model": kept["model_version"]})  # type: ignore[return-value]
+    return pd.DataFrame({"p": kept["churn_probability"], "model": kept["model_version"]})
 
 
 def _changes(
     scores: pd.DataFrame,
     bundle: Bundle,
-    shown: Any,
+    shown: pd.DataFrame | None,
     chance: Any,
-    before: Any,
-    before_known: Any,
+    assembly: Assembly,
     eligible: Any,
 ) -> None:
     """Split the change since last week into behaviour, newly arrived data and a new model."""
@@ -352,7 +347,7 @@ def _changes(
     same_model = (
         shown["model"].reindex(scores["customer_id"]).to_numpy(dtype=object) == bundle.version
     )
-    recomputed, with_new = bundle.churn.predict(before), bundle.churn.predict(before_known)
+    recomputed, with_new = assembly.figure("recomputed"), assembly.figure("recomputed_known")
     known = eligible & ~np.isnan(last)
     # a new model explains what it makes of the same old rows; what is left of the same model's
     # difference is data that arrived or was corrected since
@@ -366,91 +361,6 @@ def _changes(
         ("change_model", model),
     ):
         scores[name] = np.where(known, values, np.nan)
-
-
-def _churn_drivers(
-    bundle: Bundle,
-    M: Any,
-    before: Any,
-    X: pd.DataFrame,
-    earlier: pd.DataFrame,
-    columns: list[Column],
-    ids: Any,
-    chance: Any,
-    currency: str,
-    groups: Any,
-) -> tuple[pd.DataFrame, dict[str, Any]]:
-    calibrator = bundle.churn.calibrator
-    shap_values = explain.TreeShap(bundle.churn.head.booster_)
-    signals = explain.signal_contributions(shap_values(M), columns)
-    _, points = explain.additive_in_probability(signals, calibrator.slope, calibrator.shift, chance)
-    past = explain.signal_contributions(shap_values(before), columns)
-    _, points_before = explain.additive_in_probability(
-        past, calibrator.slope, calibrator.shift, bundle.churn.predict(before)
-    )
-    refits = [
-        explain.signal_contributions(explain.TreeShap(refit.booster_)(M), columns)
-        for refit in bundle.churn.refits
-    ]
-    drivers = explain.driver_table(
-        "churn",
-        signals,
-        points,
-        points_before,
-        explain.stability_of(signals, refits),
-        X,
-        earlier,
-        columns,
-        explain.peers_of(X, groups),
-        ids,
-        currency,
-    )
-    return drivers, explain.theme_totals(signals, points)
-
-
-def _clv_drivers(
-    bundle: Bundle,
-    M: Any,
-    before: Any,
-    X: pd.DataFrame,
-    earlier: pd.DataFrame,
-    columns: list[Column],
-    ids: Any,
-    value: Any,
-    staying: Staying,
-    currency: str,
-    groups: Any,
-) -> pd.DataFrame:
-    assert bundle.clv is not None
-    factor = bundle.clv.weeks * bundle.clv.calibrator.factor
-    shap_values = explain.TreeShap(bundle.clv.head.booster_)
-    now, past = (
-        staying.credited(shap_values(rows), share)
-        for rows, share in ((M, staying.now), (before, staying.before))
-    )
-    X, earlier, columns = staying.shown(X, earlier, columns)
-    signals = explain.signal_contributions(now, columns)
-    _, points = explain.additive_in_currency(signals, factor, value)
-    signals_before = explain.signal_contributions(past, columns)
-    _, points_before = explain.additive_in_currency(
-        signals_before, factor, bundle.clv.predict(before, staying.before)
-    )
-    return explain.driver_table(
-        "clv",
-        signals,
-        points,
-        points_before,
-        np.full(points.shape, np.nan),
-        X,
-        earlier,
-        columns,
-        explain.peers_of(X, groups),
-        ids,
-        currency,
-        raising=2,
-        lowering=2,
-        least=0.01,
-    )
 
 
 def _percentile(chance: Any, eligible: Any) -> Any:
@@ -469,13 +379,3 @@ def _bands(company: Company, chance: Any, percentile: Any, eligible: Any) -> Any
     names[height > bands.high] = "high"
     names[~eligible] = None
     return names
-
-
-def _reasons(scores: pd.DataFrame, drivers: pd.DataFrame) -> None:
-    churn = drivers[drivers["target"] == "churn"]
-    for prefix, sign, most in (("driver", 1, 5), ("protective", -1, 2)):
-        mine = churn[np.sign(churn["contribution"]) == sign]
-        for rank in range(1, most + 1):
-            said = mine[mine["rank"] == rank].set_index("customer_id")["sentence"]
-            found = said.reindex(scores["customer_id"]).to_numpy(dtype=object)
-            scores[f"{prefix}_{rank}"] = [s if isinstance(s, str) else None for s in found]

@@ -10,9 +10,9 @@ import pandas as pd
 
 from retain.features import Column, Feature
 from retain.jobs.horizons import Leaving
-from retain.jobs.opening import Company
 from retain.jobs.valuing import shares
 from retain.model import Bundle
+from retain.snapshots import ChurnRule, ClvRule
 
 __all__ = ["Staying"]
 
@@ -40,14 +40,21 @@ class Staying:
 
     @classmethod
     def of(
-        cls, company: Company, bundle: Bundle, M: Any, before: Any, earlier: Any, eligible: Any
+        cls,
+        churn: ChurnRule,
+        clv: ClvRule,
+        bundle: Bundle,
+        M: Any,
+        before: Any,
+        earlier: Any,
+        eligible: Any,
     ) -> Staying:
         """Work out the shares from encoded features of three dates, same customers."""
         assert bundle.clv is not None
         leaving = Leaving(bundle.churn, bundle.curve) if bundle.clv.follows_curve else None
-        weeks = company.clv.horizon_weeks
+        weeks = clv.horizon_weeks
         now, then, past = (
-            shares(company, leaving, rows, eligible, weeks) for rows in (M, before, earlier)
+            shares(churn, clv, leaving, rows, eligible, weeks) for rows in (M, before, earlier)
         )
         return cls(now, then, past, bundle.clv.usual_log_share, weeks)
 
@@ -69,20 +76,22 @@ class Staying:
 
     def shown(
         self, X: pd.DataFrame, earlier: pd.DataFrame, columns: list[Column]
-    ) -> tuple[pd.DataFrame, pd.DataFrame, list[Column]]:
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Put the expected weeks beside the features, now and four weeks earlier."""
         if self.now is None:
-            return X, earlier, columns
-        column = self._column()
+            return X, earlier
+        column = self.column(self.horizon_weeks)
         names = [one.name for one in columns]
         now, then = (
             frame[names].assign(**{column.name: share * self.horizon_weeks})
             for frame, share in ((X, self.now), (earlier, self.earlier))
         )
-        return now, then, [*columns, column]
+        return now, then
 
-    def _column(self) -> Column:
-        label = f"Weeks expected as a customer, of the next {self.horizon_weeks}"
+    @staticmethod
+    def column(horizon_weeks: int) -> Column:
+        """Say what the expected weeks are."""
+        label = f"Weeks expected as a customer, of the next {horizon_weeks}"
         feature = Feature(
             name="expected_weeks",
             label=label,

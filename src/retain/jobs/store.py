@@ -19,7 +19,7 @@ from retain.errors import StoreError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Store", "partial"]
+__all__ = ["Store", "damaged", "partial"]
 
 PARTIAL = ".partial-"
 _MOVED = re.compile(re.escape(PARTIAL) + r"old-(?P<name>.+)-\d+")
@@ -34,6 +34,15 @@ def partial(target: Path) -> Path:
     True
     """
     return target.with_name(f"{PARTIAL}{target.name}-{os.getpid()}")
+
+
+def damaged(as_of: object, path: Path, problem: Exception) -> StoreError:
+    """Say that a file of a scored week cannot be read, and what to do."""
+    said = " ".join(str(problem).split())[:200].rstrip(".")
+    return StoreError(
+        f"store: {path} is damaged ({said}). Score the week again: "
+        f"retain score CONFIG --as-of {as_of}"
+    )
 
 
 @dataclass(frozen=True)
@@ -149,8 +158,10 @@ class Store:
                 found.append(date.fromisoformat(folder.name.removeprefix("as_of=")))
         return sorted(found)
 
-    def read_week(self, as_of: date, name: str) -> pd.DataFrame | None:
-        """Read one table of a scored week; None when it is not there.
+    def read_week(
+        self, as_of: date, name: str, columns: list[str] | None = None
+    ) -> pd.DataFrame | None:
+        """Read one table of a scored week, or some of its columns; None when it is not there.
 
         Raises
         ------
@@ -161,9 +172,9 @@ class Store:
 
         path = self.week(as_of) / f"{name}.parquet"
         try:
-            return pd.read_parquet(path) if path.exists() else None
+            return pd.read_parquet(path, columns=columns) if path.exists() else None
         except (OSError, ValueError) as problem:  # Arrow's errors are of these
-            raise self._damaged(as_of, path, problem) from problem
+            raise damaged(as_of, path, problem) from problem
 
     def read_manifest(self, as_of: date) -> dict[str, Any]:
         """Read what a scored week says about itself.
@@ -177,14 +188,7 @@ class Store:
         try:
             return json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as problem:
-            raise self._damaged(as_of, path, problem) from problem
-
-    def _damaged(self, as_of: date, path: Path, problem: Exception) -> StoreError:
-        said = " ".join(str(problem).split())[:200].rstrip(".")
-        return StoreError(
-            f"store: {path} is damaged ({said}). Score the week again: "
-            f"retain score CONFIG --as-of {as_of}"
-        )
+            raise damaged(as_of, path, problem) from problem
 
     def keep_attributes(self, as_of: date, frame: pd.DataFrame) -> None:
         """Keep this week's copy of the attributes, so that their history grows."""

@@ -21,7 +21,14 @@ from retain.errors import RetainError
 from retain.jobs.horizons import Leaving
 from retain.jobs.opening import Company
 from retain.model import FittedClv, fit_clv
-from retain.snapshots import clv_basis, clv_labels, learnable_horizon, snapshot_weeks
+from retain.snapshots import (
+    ChurnRule,
+    ClvRule,
+    clv_basis,
+    clv_labels,
+    learnable_horizon,
+    snapshot_weeks,
+)
 from retain.weeks import FoldedWeeks, History
 
 __all__ = ["JudgedValue", "learn_value", "row_of", "shares", "value_grid"]
@@ -102,7 +109,7 @@ def learn_value(
 
     def share(leaving: Leaving | None, rows: Any) -> Any:
         fair = None if leaving is None else _fair(leaving, when[rows], who[rows])
-        return shares(company, leaving, M[rows], eligible[rows], learnt, fair)
+        return shares(company.churn, company.clv, leaving, M[rows], eligible[rows], learnt, fair)
 
     test = when == weeks.max()
     learn = when <= weeks.max() - learnt
@@ -114,7 +121,7 @@ def learn_value(
             M[learn], y[learn], when[learn], who[learn], share=share(then, learn), **fixed
         )
         chosen = judged.chosen
-        there = shares(company, then, M[test], eligible[test], learnt)
+        there = shares(company.churn, company.clv, then, M[test], eligible[test], learnt)
         low, high = judged.interval(M[test], there)
         valued = JudgedValue(y[test], judged.predict(M[test], there), low, high, who[test])
         figures = evaluate.clv_figures(
@@ -139,7 +146,8 @@ def learn_value(
 
 
 def shares(
-    company: Company,
+    churn: ChurnRule,
+    clv: ClvRule,
     leaving: Leaving | None,
     M: Any,
     eligible: Any,
@@ -150,8 +158,8 @@ def shares(
 
     Parameters
     ----------
-    company
-        Its churn rule and discount.
+    churn, clv
+        What leaving and value mean.
     leaving
         What is known of leaving; None: nothing.
     M, eligible
@@ -167,7 +175,7 @@ def shares(
         In (0, 1], nan where the probability has no meaning. None where value does not follow the
         curve: without one, and for inactivity, where customers who fell silent come back and buy.
     """
-    if leaving is None or leaving.curve is None or company.churn.kind == "inactivity":
+    if leaving is None or leaving.curve is None or churn.kind == "inactivity":
         return None
     out = np.full(len(M), np.nan)
     at = np.flatnonzero(eligible)
@@ -175,7 +183,7 @@ def shares(
         p = leaving.churn.predict(M[at])
         if probability is not None:
             p = np.where(np.isnan(probability[at]), p, probability[at])
-        out[at] = leaving.curve.share_there(M[at], p, weeks, company.clv.annual_discount_rate)
+        out[at] = leaving.curve.share_there(M[at], p, weeks, clv.annual_discount_rate)
     return out
 
 

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable
-from datetime import date
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from retain.features import THEMES
-from retain.jobs.store import Store
-from retain.report import write_report
+from retain.jobs.store import damaged
+from retain.report import FULL_DETAIL, MOST_LISTED, write_report
 
-__all__ = ["SCORE_COLUMNS", "write_week"]
+__all__ = [
+    "BLOCK_ROWS",
+    "SCORE_COLUMNS",
+    "TableFile",
+    "score_columns",
+    "write_manifest",
+    "write_page",
+]
+
+BLOCK_ROWS = 50_000
+_REASONS = (*(f"driver_{rank}" for rank in range(1, 6)), "protective_1", "protective_2")
 
 SCORE_COLUMNS = (
     "customer_id",
@@ -38,9 +50,7 @@ SCORE_COLUMNS = (
     "renews_at",
     "term_months",
     "value_at_risk",
-    *(f"driver_{rank}" for rank in range(1, 6)),
-    "protective_1",
-    "protective_2",
+    *_REASONS,
     *(f"theme_{theme}" for theme in THEMES),
     "coverage",
     "freshness_days",
@@ -71,83 +81,154 @@ _TEXTS = {
     "peer_value",
     "sentence",
     "week_ends_on",
-    *(f"driver_{rank}" for rank in range(1, 6)),
-    "protective_1",
-    "protective_2",
+    *_REASONS,
 }
 
 
-def write_week(
-    store: Store,
-    as_of: date,
-    scores: pd.DataFrame,
-    drivers: pd.DataFrame,
-    weekly: pd.DataFrame,
-    manifest: dict[str, Any],
-    beside: Callable[[Path], None] = lambda folder: None,
-) -> Path:
-    """Write one scored week; a run that is killed leaves what was there before.
+class TableFile:
+    """A Parquet file written block by block: the same bytes however its rows are brought.
+
+    Columns have the same types whether or not they hold anything.
 
     Parameters
     ----------
-    store, as_of
-        Where, and the last day of the week.
-    scores, drivers, weekly, manifest
-        What was found.
-    beside
-        Writes what else belongs into the folder.
-
-    Returns
-    -------
-    Path
-        The week's folder: scores, drivers and weekly as Parquet, the manifest, the page.
+    path
+        The file.
     """
-    target = store.week(as_of)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with store.replacing(target) as folder:
-        _write(scores[_columns(scores)], folder / "scores.parquet")
-        _write(drivers, folder / "drivers.parquet")
-        _write(weekly, folder / "weekly.parquet")
-        beside(folder)
-        text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False)
-        (folder / "manifest.json").write_text(text, encoding="utf-8")
-        write_report(
-            folder / "report.html",
-            scores=scores,
-            drivers=drivers,
-            weekly=weekly,
-            manifest=json.loads(text),  # as `retain report` will read it: the same page
-        )
-    return target
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer: Any = None
+        self._waiting: list[Any] = []
+        self._rows = 0
+
+    def add(self, rows: pd.DataFrame | Mapping[str, Any]) -> None:
+        """Add rows, each time with the same columns: a frame, or arrays by name."""
+        import pyarrow as pa
+
+        names = [str(name) for name in rows]
+        table = pa.table([_typed(name, rows[name]) for name in names], names=names)
+        self._waiting.append(table)
+        self._rows += len(table)
+        if self._rows >= BLOCK_ROWS:
+            self._flush(self._rows - self._rows % BLOCK_ROWS)
+
+    def close(self) -> None:
+        """Write what is left; a file that got no rows at all is written by `add` with none."""
+        self._flush(self._rows)
+        if self._writer is not None:
+            self._writer.close()
+
+    def _flush(self, rows: int) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if not self._waiting:
+            return
+        table = pa.concat_tables(self._waiting)
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._path, table.schema, compression="zstd")
+        for first in range(0, rows, BLOCK_ROWS):
+            block = table.slice(first, min(BLOCK_ROWS, rows - first)).combine_chunks()
+            self._writer.write_table(block, row_group_size=BLOCK_ROWS)
+        rest = table.slice(rows)
+        self._waiting, self._rows = ([rest] if len(rest) else []), len(rest)
 
 
-def _columns(scores: pd.DataFrame) -> list[str]:
-    """Name the columns to write: one per horizon asked for stands after the headline's interval."""
+def _typed(name: str, values: Any) -> Any:
+    """Turn a column into the Arrow array it is written as."""
+    import pyarrow as pa
+
+    if isinstance(values, pa.Array):
+        return values
+    if name in _TEXTS:
+        listed = values.to_numpy(dtype=object) if isinstance(values, pd.Series) else values
+        try:
+            return pa.array(listed, pa.string(), from_pandas=True)
+        except pa.ArrowException:  # numbers as ids
+            texts = [None if v is None or v != v else str(v) for v in listed]
+            return pa.array(texts, pa.string())
+    values = np.asarray(values)
+    if values.dtype == bool:
+        return pa.array(values)
+    if name == "rank":
+        return pa.array(values.astype("int64"))
+    return pa.array(values.astype("float64"), pa.float64(), from_pandas=True)
+
+
+def score_columns(horizons: Iterable[str]) -> list[str]:
+    """Name the columns of `scores.parquet`: one per horizon after the headline's interval."""
     after = SCORE_COLUMNS.index("churn_high") + 1
-    horizons = [name for name in scores.columns if str(name).startswith("churn_by_")]
     return [*SCORE_COLUMNS[:after], *horizons, *SCORE_COLUMNS[after:]]
 
 
-def _write(frame: pd.DataFrame, path: Path) -> None:
-    """Write Parquet with the same types whether or not a column holds anything."""
-    import pyarrow as pa
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write what a week says about itself."""
+    text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False)
+    (folder / "manifest.json").write_text(text, encoding="utf-8")
+
+
+def write_page(folder: Path, path: Path) -> None:
+    """Write the page of a week from its files, which may still lie aside.
+
+    Parameters
+    ----------
+    folder
+        With scores, drivers, weekly and the manifest.
+    path
+        The page. It lists the first `MOST_LISTED` customers; its totals are over all.
+
+    Raises
+    ------
+    StoreError
+        When one of the files is damaged.
+    """
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    as_of = manifest["as_of"]
+    with _reading(folder / "scores.parquet", as_of) as file:
+        names = [name for name in file.schema_arrow.names if name not in _REASONS]
+        scores = file.read(names).to_pandas()
+    live = scores.loc[scores["eligible"].to_numpy(dtype=bool), "customer_id"]
+    listed = None if len(live) <= MOST_LISTED else live.iloc[:MOST_LISTED]
+    charted = None if len(live) <= FULL_DETAIL else live.iloc[:FULL_DETAIL]
+    write_report(
+        path,
+        scores=scores,
+        drivers=_rows_of(folder / "drivers.parquet", listed, as_of),
+        weekly=_rows_of(folder / "weekly.parquet", charted, as_of),
+        manifest=manifest,
+    )
+
+
+@contextlib.contextmanager
+def _reading(path: Path, as_of: str) -> Iterator[Any]:
+    """Open a Parquet file; say so when it is damaged."""
     import pyarrow.parquet as pq
 
-    arrays = []
-    for name in frame.columns:
-        values = frame[name]
-        if name in _TEXTS:
-            listed = [
-                None if v is None or v != v else str(v) for v in values.to_numpy(dtype=object)
-            ]
-            arrays.append(pa.array(listed, pa.string()))
-        elif values.dtype == bool:
-            arrays.append(pa.array(values.to_numpy()))
-        elif name == "rank":
-            arrays.append(pa.array(values.to_numpy(dtype="int64")))
-        else:
-            floats = values.to_numpy(dtype="float64", na_value=float("nan"))
-            arrays.append(pa.array(floats, pa.float64(), from_pandas=True))
-    pq.write_table(
-        pa.table(arrays, names=list(frame.columns)), path, compression="zstd", row_group_size=50_000
-    )
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except (OSError, ValueError) as problem:  # Arrow's errors are of these
+        raise damaged(as_of, path, problem) from problem
+
+
+def _rows_of(path: Path, customers: Any, as_of: str) -> pd.DataFrame:
+    """Read the rows of some customers; None reads all."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    with _reading(path, as_of) as file:
+        if customers is None:
+            return file.read().to_pandas()
+        wanted = sorted(customers)
+        values = pa.array(wanted, pa.string())
+        at = file.schema_arrow.names.index("customer_id")
+        found = [file.schema_arrow.empty_table()]
+        for number in range(file.num_row_groups):
+            known = file.metadata.row_group(number).column(at).statistics
+            place = bisect_left(wanted, known.min)
+            if place == len(wanted) or wanted[place] > known.max:
+                continue
+            table = file.read_row_group(number)
+            found.append(table.filter(pc.is_in(table["customer_id"], value_set=values)))
+        return pa.concat_tables(found).to_pandas()

@@ -76,16 +76,21 @@ class FittedChurn:
 
     def interval(self, X: Any, level: float) -> tuple[Floats, Floats]:
         """Return a confidence interval of the calibrated probability; nan without refits."""
+        return self.with_interval(X, level)[1:]
+
+    def with_interval(self, X: Any, level: float) -> tuple[Floats, Floats, Floats]:
+        """Return calibrated probabilities with both ends of their confidence interval."""
         from scipy.stats import t
 
-        centre = self.calibrator.slope * self.head.raw_score(X) + self.calibrator.shift
+        raw = self.head.raw_score(X)
+        chance, centre = self.calibrator(raw), self.calibrator.slope * raw + self.calibrator.shift
         if len(self.refits) < 2:
             nothing = np.full(len(centre), np.nan)
-            return nothing, nothing
+            return chance, nothing, nothing
         scores = np.array([self.calibrator.slope * one.raw_score(X) for one in self.refits])
         # few refits: their spread is itself uncertain, hence Student's quantile
         spread = scores.std(axis=0, ddof=1) * t.ppf(0.5 + level / 2.0, len(scores) - 1)
-        return expit(centre - spread), expit(centre + spread)
+        return chance, expit(centre - spread), expit(centre + spread)
 
 
 @dataclass
@@ -146,14 +151,20 @@ class FittedClv:
         self, X: Any, share: Any = None, weeks: float | None = None
     ) -> tuple[Floats, Floats]:
         """Return the interval in which outcomes of similar predictions fell out of time."""
+        return self.with_interval(X, share, weeks)[1:]
+
+    def with_interval(
+        self, X: Any, share: Any = None, weeks: float | None = None
+    ) -> tuple[Floats, Floats, Floats]:
+        """Return expected discounted margin with both ends of its interval, currency."""
         a_week = self._a_week(X, share)
-        if not self.bins:
-            return np.full(len(a_week), np.nan), np.full(len(a_week), np.nan)
-        at = np.searchsorted(np.array(self.bins["edges"]), a_week, side="right")
         value = a_week * (self.weeks if weeks is None else weeks)
+        if not self.bins:
+            return value, np.full(len(a_week), np.nan), np.full(len(a_week), np.nan)
+        at = np.searchsorted(np.array(self.bins["edges"]), a_week, side="right")
         low = np.minimum(value * np.array(self.bins["low"])[at], value)
         high = np.maximum(value * np.array(self.bins["high"])[at], value)
-        return low, high
+        return value, low, high
 
     def log_share(self, share: Any) -> Any:
         """Return what the share adds to the raw score: its log, the usual one where nan."""

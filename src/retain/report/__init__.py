@@ -4,7 +4,15 @@
 rich tables, and `retain.report.charts` matplotlib figures.
 """
 
+from retain.report.customers import FULL_DETAIL, MOST_LISTED
 from retain.report.page import render_report, write_report
 from retain.report.scorecard import render_scorecard, write_scorecard
 
-__all__ = ["render_report", "render_scorecard", "write_report", "write_scorecard"]
+__all__ = [
+    "FULL_DETAIL",
+    "MOST_LISTED",
+    "render_report",
+    "render_scorecard",
+    "write_report",
+    "write_scorecard",
+]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import pandas as pd
 
 from retain.report.sparks import WEEKS
@@ -20,6 +21,7 @@ from retain.report.wording import clean, parts_that_add_up, tenths
 
 __all__ = [
     "FULL_DETAIL",
+    "MOST_LISTED",
     "THEMES",
     "UNSTABLE_PCT",
     "Customer",
@@ -29,12 +31,16 @@ __all__ = [
     "left_out",
     "packed",
     "read_customers",
+    "rounded",
     "series_named",
     "slug",
 ]
 
 FULL_DETAIL = 300
 """Customers, first in the list, with charts and all their drivers: keeps 2,000 below 3 MB."""
+
+MOST_LISTED = 10_000
+"""Customers on the page, first in the list; some five megabytes. Its totals are over all."""
 
 UNSTABLE_PCT = 40
 """Below this stability of the first driver, in percent, no single reason is named."""
@@ -173,6 +179,19 @@ def _rounded(value: Any) -> float | None:
     return round(figure, 2)
 
 
+def rounded(values: Any) -> Any:
+    """Round many amounts as `_rounded` does; nan stays.
+
+    Examples
+    --------
+    >>> rounded([99.999, 12.345, 7.0]).tolist()
+    [100.0, 12.35, 7.0]
+    """
+    figures = np.asarray(values, dtype=np.float64)
+    whole = (np.abs(figures) >= 99.995) | (figures == np.floor(figures))
+    return np.where(whole, np.floor(figures + 0.5), np.round(figures, 2))
+
+
 def _text(value: Any) -> str:
     missing = value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
     return "" if missing else clean(value)
@@ -296,22 +315,22 @@ def read_customers(
     Returns
     -------
     list of Customer
-        By value at risk, then probability (both descending), then id. Beyond `FULL_DETAIL` they
-        carry fewer drivers and no weeks.
+        The first `MOST_LISTED` by value at risk, then probability (both descending), then id.
+        Beyond `FULL_DETAIL` they carry fewer drivers and no weeks.
     """
-    rows = [
-        {str(k): v for k, v in row.items()}
-        for row in scores.loc[scores["eligible"].fillna(False).astype(bool)].to_dict("records")
+    live = scores.loc[scores["eligible"].fillna(False).astype(bool)]
+    amounts = [
+        -np.nan_to_num(pd.to_numeric(live[name]).to_numpy(dtype=np.float64, na_value=np.nan))
+        if name in live
+        else np.zeros(len(live))
+        for name in ("churn_probability", "value_at_risk")
     ]
-    rows.sort(
-        key=lambda row: (
-            -(_number(row.get("value_at_risk")) or 0.0),
-            -(_number(row["churn_probability"]) or 0.0),
-            str(row["customer_id"]),
-        )
-    )
+    order = np.lexsort((live["customer_id"].astype(str).to_numpy(dtype=object), *amounts))
+    shares = pd.to_numeric(live["percentile"]) if "percentile" in live else pd.Series([0.0])
+    as_share = not shares.max() > 1.0
+    first = live.iloc[order[:MOST_LISTED]]
+    rows = [{str(k): v for k, v in row.items()} for row in first.to_dict("records")]
     above = [_number(row.get("percentile")) for row in rows]
-    as_share = max((a for a in above if a is not None), default=0.0) <= 1.0
     by_customer = _per_customer(drivers)
     weeks = _weeks(weekly, {str(row["customer_id"]) for row in rows[:FULL_DETAIL]}, as_of)
     return [

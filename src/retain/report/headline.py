@@ -5,13 +5,14 @@ Counts of customers are checked here: a page whose counts do not add up is not w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from retain.errors import RetainError
-from retain.report.customers import UNSTABLE_PCT, Customer, as_day, left_out
+from retain.report.customers import UNSTABLE_PCT, Customer, as_day, left_out, rounded
 from retain.report.wording import (
     clean,
     day,
@@ -79,8 +80,27 @@ def _sources(sources: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def _sum(values: Sequence[float | None]) -> float:
-    return float(sum(v for v in values if v is not None))
+def _totals(scores: pd.DataFrame) -> tuple[int, dict[str, float], int]:
+    """Add up what is printed of all eligible customers.
+
+    How many there are; their sums, without what nobody has; how many rose this week.
+    """
+    live = scores.loc[scores["eligible"].fillna(False).astype(bool)]
+
+    def column(name: str) -> Any:
+        values = pd.to_numeric(live[name]) if name in live else pd.Series(np.nan, live.index)
+        return values.to_numpy(dtype=np.float64, na_value=np.nan)
+
+    p, before = (
+        np.floor(column(n) * 1000 + 0.5) for n in ("churn_probability", "previous_probability")
+    )
+    mrr = rounded(column("mrr"))
+    summed = {"leavers": np.nan_to_num(p) / 1000, "mrr": mrr, "mrr_at_risk": p / 1000 * mrr}
+    summed |= {
+        name: rounded(column(of)) for name, of in (("at_risk", "value_at_risk"), ("clv", "clv"))
+    }
+    totals = {name: float(np.nansum(v)) for name, v in summed.items() if not np.isnan(v).all()}
+    return len(live), totals, int((p - before >= ROSE).sum())
 
 
 def page_head(
@@ -92,13 +112,13 @@ def page_head(
     as_of = as_day(manifest["as_of"])
     assert as_of is not None
     totals = manifest.get("totals") or {}
-    n = len(ordered)
-    known = {name: any(getattr(c, name) is not None for c in ordered) for name in ("clv", "mrr")}
-    leavers = float(totals.get("expected_churners") or _sum([c.p / 1000 for c in ordered]))
-    mrr = _sum([c.mrr for c in ordered])
-    mrr_at_risk = _sum([c.p / 1000 * c.mrr for c in ordered if c.mrr is not None])
-    at_risk = float(totals.get("value_at_risk") or _sum([c.at_risk for c in ordered]))
-    clv = float(totals.get("clv") or _sum([c.clv for c in ordered]))
+    n, sums, rose = _totals(scores)
+    known = {name: name in sums for name in ("clv", "mrr")}
+    leavers = float(totals.get("expected_churners") or sums.get("leavers", 0.0))
+    mrr, mrr_at_risk = sums.get("mrr", 0.0), sums.get("mrr_at_risk", 0.0)
+    at_risk = float(totals.get("value_at_risk") or sums.get("at_risk", 0.0))
+    clv = float(totals.get("clv") or sums.get("clv", 0.0))
+    is_compared = any(c.change is not None for c in ordered)
 
     people = f"{leavers:,.0f} {'customer' if round(leavers) == 1 else 'customers'}"
     verb = "is" if round(leavers) == 1 else "are"
@@ -108,15 +128,14 @@ def page_head(
         people += f" worth {money_short(at_risk, currency)}"
     headline = f"{people} {verb} likely to leave within {horizon} weeks"
     first = ordered[: min(20, n)]
-    held = _sum([c.at_risk for c in first])
-    rose = sum(1 for c in ordered if c.change is not None and c.change >= ROSE)
+    held = sum(c.at_risk for c in first if c.at_risk is not None)
     lead = []
     if known["clv"] and at_risk > 0 and n > len(first):
         lead.append(
             f"The first {len(first)} of {n:,} in the list hold "
             f"{percent(tenths(min(held / at_risk, 1)))} of the value at risk."
         )
-    if any(c.change is not None for c in ordered):
+    if is_compared:
         lead.append(
             f"{rose:,} {'customer' if rose == 1 else 'customers'} rose by a point or more "
             "since last week."
@@ -146,6 +165,12 @@ def page_head(
         hint = f"a month, of {money_short(mrr, currency)}"
         figures.append(figure("MRR at risk", whole(mrr_at_risk), hint))
 
+    unlisted = []
+    if n > len(ordered):
+        unlisted = [
+            f"The list holds the first {len(ordered):,} of {n:,} eligible customers; the others "
+            "are in scores.parquet. All figures above are over everyone."
+        ]
     account = _account(manifest["customers"], n)
     sources = _sources(manifest.get("sources") or {})
     late = [s["name"] for s in sources if s["late"]]
@@ -168,7 +193,8 @@ def page_head(
         "headline": headline,
         "lead": " ".join(lead),
         "figures": figures,
-        "notes": [clean(note) for note in manifest.get("notes") or []],
+        "eligible": n,
+        "notes": [clean(note) for note in manifest.get("notes") or []] + unlisted,
         "basis": basis,
         "stale": f"{len(late)} late: {', '.join(late)}" if late else "",
         "account": account,

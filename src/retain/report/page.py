@@ -188,7 +188,7 @@ def render_report(
             "in_days": sums.in_days,
         }
     )
-    left = len(ordered) - STATIC_ROWS
+    left = int(frame["eligible"]) - STATIC_ROWS
     text = environment.get_template("page.html").render(
         **frame,
         theme=theme,
