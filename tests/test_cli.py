@@ -460,9 +460,6 @@ def test_output_to_a_file_is_quiet_on_stderr_and_as_wide_as_asked(
     week = retain.jobs.Scored(
         UNTIL,
         two_weeks.week(),
-        two_weeks.scores(),
-        pd.read_parquet(two_weeks.week() / "drivers.parquet"),
-        pd.read_parquet(two_weeks.week() / "weekly.parquet"),
         two_weeks.manifest(),
     )
     monkeypatch.setattr(retain.jobs, "score", lambda *_, **__: week, raising=False)

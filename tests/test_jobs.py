@@ -184,6 +184,17 @@ def test_a_rerun_leaves_the_same_bytes_and_the_other_week_alone(scored):
     assert contents(scored.store / "scores") == before
 
 
+@pytest.mark.slow
+def test_a_week_scored_a_few_customers_at_a_time_has_the_same_bytes(scored, monkeypatch):
+    """Seen to fail when themes were added up in the order of the portion's memory."""
+    before = contents(scored.store / "scores")
+    monkeypatch.setattr("retain.jobs.scoring.PORTION_CUSTOMERS", 131)
+    monkeypatch.setattr("joblib.cpu_count", lambda: 2)
+
+    assert scored.run("score").code == 0
+    assert contents(scored.store / "scores") == before
+
+
 def test_frames_in_python_give_the_same_week_as_files(scored):
     before = contents(scored.store / "scores")
     tables = {name: scored.table(name) for name in scored.settings["tables"]}

@@ -18,7 +18,13 @@ from report_week import AS_OF, make_week
 from retain.errors import StoreError
 from retain.jobs.progress import Steps
 from retain.jobs.store import Store, partial
-from retain.jobs.writing import SCORE_COLUMNS, write_week
+from retain.jobs.writing import (
+    SCORE_COLUMNS,
+    TableFile,
+    score_columns,
+    write_manifest,
+    write_page,
+)
 
 HOLDER = """
 import sys, time
@@ -263,9 +269,41 @@ def scored_week():
     return scores, made["drivers"], made["weekly"], made["manifest"]
 
 
+def write_week(store, as_of, scores, drivers, weekly, manifest):
+    """Write a week as the weekly run does: aside, then moved into place."""
+    with store.replacing(store.week(as_of)) as folder:
+        tables = {"scores": scores[score_columns([])], "drivers": drivers, "weekly": weekly}
+        for name, rows in tables.items():
+            table = TableFile(folder / f"{name}.parquet")
+            table.add(rows)
+            table.close()
+        write_manifest(folder, manifest)
+        write_page(folder, folder / "report.html")
+    return store.week(as_of)
+
+
 @pytest.fixture(scope="module")
 def week():
     return scored_week()
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_a_table_has_the_same_bytes_however_its_rows_are_brought(tmp_path, week, size, monkeypatch):
+    """Seen to fail when what was waiting was written as it came, without regard to blocks."""
+    monkeypatch.setattr("retain.jobs.writing.BLOCK_ROWS", 20)
+    drivers = week[1].head(61)
+    whole, parts = (TableFile(tmp_path / name) for name in ("whole", "parts"))
+    whole.add(drivers)
+    for first in range(0, len(drivers), size):
+        parts.add(drivers.iloc[first : first + size])
+    whole.close()
+    parts.close()
+
+    assert (tmp_path / "parts").read_bytes() == (tmp_path / "whole").read_bytes()
+    file = pq.ParquetFile(tmp_path / "parts")
+    blocks = [file.metadata.row_group(at).num_rows for at in range(file.num_row_groups)]
+    assert blocks == [20, 20, 20, 1]
+    pd.testing.assert_frame_equal(file.read().to_pandas(), pd.read_parquet(tmp_path / "whole"))
 
 
 def test_writing_a_week_twice_gives_the_same_bytes(store, week):

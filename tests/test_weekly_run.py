@@ -14,7 +14,7 @@ from retain.jobs.store import PARTIAL
 
 # where a run can be killed: what is called at that moment, and how often before
 MOMENTS = {
-    "features are built": ("retain.jobs.scoring.matrix", 0),
+    "features are built": ("retain.jobs.portions.matrix", 1),
     "tables of the week are written": ("retain.jobs.writing.write_report", 0),
     "the old week is about to move away": ("pathlib.Path.replace", 0),
     "the old week has moved away": ("pathlib.Path.replace", 1),
@@ -23,7 +23,7 @@ MOMENTS = {
 FAST = ("the old week has moved away",)
 KILL = """if True:
     import os, signal, sys, importlib
-    import retain.jobs.scoring, retain.jobs.writing, retain.jobs.store, pathlib
+    import retain.jobs.portions, retain.jobs.writing, retain.jobs.store, pathlib
     where, calls, words = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
     home, name = where.rsplit(".", 1)
     owner = None

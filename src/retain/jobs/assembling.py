@@ -10,9 +10,11 @@ import pickle
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import cloudpickle
 import numpy as np
 import pandas as pd
 
@@ -20,8 +22,12 @@ from retain import explain
 from retain.explain import Draft, Peers
 from retain.features import Column
 from retain.jobs.portions import Portion, Rules
-from retain.jobs.writing import TableFile
+from retain.jobs.spreading import spread
+from retain.jobs.writing import TableFile, as_written
 from retain.snapshots import ELIGIBLE
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["Assembly"]
 
@@ -150,21 +156,22 @@ class Assembly:
                 ((name, values[use]) for name, values in self._seen_by_all()),
                 np.concatenate(self._groups)[use],
             )
-            begin = ends = 0
-            for number, first, last in self._spans():
-                with self._path(target, number).open("rb") as file:
-                    draft: Draft = pickle.load(file)
-                mine = use[first:last]
-                begin, ends = ends, ends + int(mine.sum())
-                near = Peers(peers.group[begin:ends], peers.typical)
-                told = explain.tell_drivers(
-                    target, draft, columns, near, ids[first:last][mine], currency
+            packed = cloudpickle.dumps((target, columns, peers.typical, currency, str(day)))
+            group = np.full(len(use), None, dtype=object)
+            group[use] = peers.group
+            given = (
+                (
+                    packed,
+                    self._path(target, number),
+                    self._path("reasons", number),
+                    ids[first:last],
+                    group[first:last],
+                    use[first:last],
                 )
-                told.insert(1, "as_of", str(day))
+                for number, first, last in self._spans()
+            )
+            for told in spread(_told, given, parts):
                 table.add(told)
-                if target == "churn":
-                    where = np.flatnonzero(mine)[draft.row]
-                    self._keep_reasons(number, told, where, last - first)
                 done += 1
                 progress(done, parts * len(kinds))
         table.close()
@@ -216,25 +223,44 @@ class Assembly:
             ]
             yield name, np.concatenate(parts)
 
-    def _keep_reasons(self, number: int, told: pd.DataFrame, where: Any, size: int) -> None:
-        """Keep the sentences of a portion as they stand in the scored rows."""
-        import pyarrow as pa
-
-        sentences, rank = told["sentence"].to_numpy(dtype=object), told["rank"].to_numpy()
-        rises = told["contribution"].to_numpy() > 0
-        columns = {}
-        for prefix, is_side, most in (
-            ("driver", rises, RAISING),
-            ("protective", ~rises, LOWERING),
-        ):
-            for one in range(1, most + 1):
-                said = np.full(size, None, dtype=object)
-                mine = is_side & (rank == one)
-                said[where[mine]] = sentences[mine]
-                columns[f"{prefix}_{one}"] = pa.array(said, pa.string())
-        table = pa.table(columns)
-        with pa.ipc.new_file(str(self._path("reasons", number)), table.schema) as writer:
-            writer.write_table(table)
-
     def _path(self, what: str, number: int) -> Path:
         return self._waiting / f"{what}-{number:05d}"
+
+
+def _told(
+    packed: bytes, draft_path: Path, reasons_path: Path, ids: Any, group: Any, use: Any
+) -> pa.Table:
+    """Tell a portion's drivers, in whatever process this is; keep what the scored rows say."""
+    target, columns, typical, currency, day = _words(packed)
+    with draft_path.open("rb") as file:
+        draft: Draft = pickle.load(file)
+    told = explain.tell_drivers(
+        target, draft, columns, Peers(group[use], typical), ids[use], currency
+    )
+    told.insert(1, "as_of", day)
+    if target == "churn":
+        _keep_reasons(reasons_path, told, np.flatnonzero(use)[draft.row], len(use))
+    return as_written(told)
+
+
+@lru_cache(maxsize=1)
+def _words(packed: bytes) -> tuple[str, list[Column], Any, str, str]:
+    return pickle.loads(packed)
+
+
+def _keep_reasons(path: Path, told: pd.DataFrame, where: Any, size: int) -> None:
+    """Keep the sentences of a portion as they stand in the scored rows."""
+    import pyarrow as pa
+
+    sentences, rank = told["sentence"].to_numpy(dtype=object), told["rank"].to_numpy()
+    rises = told["contribution"].to_numpy() > 0
+    columns = {}
+    for prefix, is_side, most in (("driver", rises, RAISING), ("protective", ~rises, LOWERING)):
+        for one in range(1, most + 1):
+            said = np.full(size, None, dtype=object)
+            mine = is_side & (rank == one)
+            said[where[mine]] = sentences[mine]
+            columns[f"{prefix}_{one}"] = pa.array(said, pa.string())
+    table = pa.table(columns)
+    with pa.ipc.new_file(str(path), table.schema) as writer:
+        writer.write_table(table)

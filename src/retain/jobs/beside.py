@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from retain.jobs.opening import Company
 from retain.weeks import FoldedWeeks, History
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = [
     "add_people",
@@ -104,8 +107,10 @@ def coverage(
     )
 
 
-def weekly_lines(folded: FoldedWeeks, keep: Any, week: int) -> pd.DataFrame:
+def weekly_lines(folded: FoldedWeeks, keep: Any, week: int) -> pa.Table:
     """Lay out the weeks of the page's charts, one row per customer and week with anything."""
+    import pyarrow as pa
+
     first = week - CHART_WEEKS + 1
     shape = (len(keep), CHART_WEEKS)
     grids = {}
@@ -144,10 +149,13 @@ def weekly_lines(folded: FoldedWeeks, keep: Any, week: int) -> pd.DataFrame:
     who, when = np.nonzero(known)
     days = [str(folded.calendar.last_day(first + number)) for number in range(CHART_WEEKS)]
     found = {
-        "customer_id": folded.customers[who].astype(str).astype(object),
-        "week_ends_on": np.array(days, dtype=object)[when],
+        name: pa.DictionaryArray.from_arrays(pa.array(at, pa.int32()), pa.array(texts, pa.string()))
+        for name, at, texts in (
+            ("customer_id", who, [str(one) for one in folded.customers]),
+            ("week_ends_on", when, days),
+        )
     }
-    return pd.DataFrame(found | {name: grid[who, when] for name, grid in grids.items()})
+    return pa.table(found | {name: grid[who, when] for name, grid in grids.items()})
 
 
 def keep_attributes(company: Company) -> None:

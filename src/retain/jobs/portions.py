@@ -7,8 +7,9 @@ Each row's figures are the same bits whatever the portion it came in.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,10 @@ from retain.model import Bundle
 from retain.snapshots import ELIGIBLE, ChurnRule, ClvRule, eligibility
 from retain.weeks import FoldedWeeks, History
 
-__all__ = ["Portion", "PortionScorer", "Rules"]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Portion", "PortionScorer", "Rules", "portion_of", "sent"]
 
 EARLIER_WEEKS = 4  # "fell from 14 to 5": against four weeks earlier
 NOT_YET = "not a customer yet"
@@ -132,7 +136,7 @@ class Portion:
     churn: Draft
     clv: Draft | None
     seen: dict[str, Any]
-    weekly: pd.DataFrame = field(default_factory=pd.DataFrame)
+    weekly: pa.Table
 
     @property
     def there(self) -> Any:
@@ -178,9 +182,8 @@ class PortionScorer:
         built = rules.built(folded, there)
         columns = rules.model_columns(built.columns)
         n = int(there.sum())
-        now, earlier, before, before_known = (
-            built.X.iloc[at * n : (at + 1) * n] for at in range(4)
-        )
+        X = built.X.set_axis(range(len(built.X)))  # looked up by place from here on
+        now, earlier, before, before_known = (X.iloc[at * n : (at + 1) * n] for at in range(4))
         encoded = bundle.encoder.transform
         M, B = encoded(now), encoded(before)
         figures = scored_figures(rules, M, B, encoded(before_known))
@@ -201,7 +204,17 @@ class PortionScorer:
             figures[f"theme_{theme}"][eligible] = points
         clv = None
         if bundle.clv is not None:
-            staying = Staying.of(rules.churn, rules.clv, bundle, M, B, encoded(earlier), eligible)
+            staying = Staying.of(
+                rules.churn,
+                rules.clv,
+                bundle,
+                M,
+                B,
+                encoded(earlier),
+                eligible,
+                chance,
+                figures["recomputed"],
+            )
             value, low, high = bundle.clv.with_interval(M, staying.now)
             figures |= {"clv": value, "clv_low": low, "clv_high": high}
             if staying.now is not None:
@@ -313,3 +326,22 @@ def scored_figures(rules: Rules, M: Any, before: Any, before_known: Any) -> dict
         for at, weeks in enumerate(bundle.curve.horizons):
             figures[f"churn_by_{weeks}w"] = left[:, at]
     return figures
+
+
+def sent(rules: Rules) -> bytes:
+    """Pack rules for another process, the company's own features with them."""
+    import cloudpickle
+
+    return bytes(cloudpickle.dumps(rules))
+
+
+def portion_of(packed: bytes, folded: FoldedWeeks) -> Portion:
+    """Score some customers in whatever process this is; rules as packed by `sent`."""
+    return _scorer(packed)(folded)
+
+
+@lru_cache(maxsize=1)
+def _scorer(packed: bytes) -> PortionScorer:
+    import cloudpickle
+
+    return PortionScorer(cloudpickle.loads(packed))

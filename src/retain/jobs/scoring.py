@@ -26,9 +26,10 @@ from retain.jobs.manifest import describe_week
 from retain.jobs.matching import same_columns, same_own_features, same_settings, same_tables
 from retain.jobs.opening import Company, as_day, open_company, settle_as_of
 from retain.jobs.panel import with_lists
-from retain.jobs.portions import Portion, PortionScorer, Rules
+from retain.jobs.portions import Portion, Rules, portion_of, sent
 from retain.jobs.progress import Listener, Steps, silent
 from retain.jobs.recording import record_scored
+from retain.jobs.spreading import spread
 from retain.jobs.watching import Watched, raise_and_send
 from retain.jobs.writing import (
     BLOCK_ROWS,
@@ -201,10 +202,11 @@ def portions(
     progress
         Called with (customers done, customers in all).
     """
-    scorer, of = PortionScorer(rules), len(folded.customers)
-    for first in range(0, of, PORTION_CUSTOMERS):
-        last = min(first + PORTION_CUSTOMERS, of)
-        yield scorer(folded.of_customers(first, last))
+    packed, of = sent(rules), len(folded.customers)
+    ends = [(at, min(at + PORTION_CUSTOMERS, of)) for at in range(0, of, PORTION_CUSTOMERS)]
+    parts = ((packed, folded.of_customers(*span)) for span in ends)
+    for (_, last), portion in zip(ends, spread(portion_of, parts, len(ends)), strict=True):
+        yield portion
         progress(last, of)
 
 

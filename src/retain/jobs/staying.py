@@ -48,13 +48,28 @@ class Staying:
         before: Any,
         earlier: Any,
         eligible: Any,
+        chance: Any,
+        chance_before: Any,
     ) -> Staying:
-        """Work out the shares from encoded features of three dates, same customers."""
+        """Work out the shares from encoded features of three dates, same customers.
+
+        Parameters
+        ----------
+        churn, clv, bundle
+            What leaving and value mean, and the model.
+        M, before, earlier
+            Encoded features today, a week ago, and four weeks ago, shape (rows, columns).
+        eligible
+            Whether the probability has a meaning, shape (rows,).
+        chance, chance_before
+            Probability today and a week ago, shape (rows,).
+        """
         assert bundle.clv is not None
         leaving = Leaving(bundle.churn, bundle.curve) if bundle.clv.follows_curve else None
         weeks = clv.horizon_weeks
         now, then, past = (
-            shares(churn, clv, leaving, rows, eligible, weeks) for rows in (M, before, earlier)
+            shares(churn, clv, leaving, rows, eligible, weeks, known)
+            for rows, known in ((M, chance), (before, chance_before), (earlier, None))
         )
         return cls(now, then, past, bundle.clv.usual_log_share, weeks)
 

@@ -180,9 +180,9 @@ def shares(
     out = np.full(len(M), np.nan)
     at = np.flatnonzero(eligible)
     if len(at):
-        p = leaving.churn.predict(M[at])
-        if probability is not None:
-            p = np.where(np.isnan(probability[at]), p, probability[at])
+        p = np.full(len(at), np.nan) if probability is None else probability[at]
+        if np.isnan(p).any():
+            p = np.where(np.isnan(p), leaving.churn.predict(M[at]), p)
         out[at] = leaving.curve.share_there(M[at], p, weeks, clv.annual_discount_rate)
     return out
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,10 +16,14 @@ from retain.features import THEMES
 from retain.jobs.store import damaged
 from retain.report import FULL_DETAIL, MOST_LISTED, write_report
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 __all__ = [
     "BLOCK_ROWS",
     "SCORE_COLUMNS",
     "TableFile",
+    "as_written",
     "score_columns",
     "write_manifest",
     "write_page",
@@ -102,12 +106,9 @@ class TableFile:
         self._waiting: list[Any] = []
         self._rows = 0
 
-    def add(self, rows: pd.DataFrame | Mapping[str, Any]) -> None:
-        """Add rows, each time with the same columns: a frame, or arrays by name."""
-        import pyarrow as pa
-
-        names = [str(name) for name in rows]
-        table = pa.table([_typed(name, rows[name]) for name in names], names=names)
+    def add(self, rows: Any) -> None:
+        """Add rows, each time with the same columns: a frame, an Arrow table, arrays by name."""
+        table = as_written(rows)
         self._waiting.append(table)
         self._rows += len(table)
         if self._rows >= BLOCK_ROWS:
@@ -135,12 +136,22 @@ class TableFile:
         self._waiting, self._rows = ([rest] if len(rest) else []), len(rest)
 
 
+def as_written(rows: Any) -> pa.Table:
+    """Turn a frame, an Arrow table or arrays by name into the columns that are written."""
+    import pyarrow as pa
+
+    names = list(rows.column_names if isinstance(rows, pa.Table) else rows)
+    return pa.table([_typed(name, rows[name]) for name in names], names=names)
+
+
 def _typed(name: str, values: Any) -> Any:
     """Turn a column into the Arrow array it is written as."""
     import pyarrow as pa
 
-    if isinstance(values, pa.Array):
-        return values
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        if pa.types.is_floating(values.type):  # not known is null
+            return pa.array(values.to_numpy(), pa.float64(), from_pandas=True)
+        return values.cast(pa.string()) if name in _TEXTS else values
     if name in _TEXTS:
         listed = values.to_numpy(dtype=object) if isinstance(values, pd.Series) else values
         try:
