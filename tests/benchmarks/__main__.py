@@ -26,6 +26,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 from companies import (  # noqa: E402
+    SCORED,
     SIZES,
     Size,
     bring_newest_week,
@@ -160,6 +161,23 @@ def run(folder: Path, size: Size, repeats: int, stages: set[str]) -> None:
     shutil.rmtree(store)
 
 
+def run_scoring(folder: Path, name: str) -> None:
+    """Score a week from stored weeks and print a line for each stage."""
+    home, store = folder / "scored" / name, folder / f"store_scored_{name}"
+    home.mkdir(parents=True, exist_ok=True)
+    measure("store weeks", home, store)
+    bare = measure("predict", home, emptied(store))
+    ratio = bare["pipeline"] / bare["bare"]
+    told(bare | {"cpu": bare["pipeline"]}, f"{ratio:.2f} x bare predictions (1.5)")
+    found = measure("score", home, emptied(store))
+    truth = measure("truth of score", home, store)["checked"]
+    minutes = found["wall"] / 60
+    told(found, f"{found['customers']:,} customers in {minutes:.1f} minutes (6)", truth)
+    print("  wall s: " + ", ".join(f"{k} {v}" for k, v in found["seconds"].items() if k))
+    print(f"  most memory of its other processes: {found['others_mb']:.0f} MB each")
+    shutil.rmtree(store)
+
+
 def main() -> None:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(prog="python tests/benchmarks", description=__doc__)
@@ -167,10 +185,14 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("out/benchmarks"), help="for its files")
     parser.add_argument("--repeats", type=int, default=3, help="runs of a stage; the median counts")
     parser.add_argument(
-        "--stages", default="fold,build,week,obvious", help="which groups of stages to run"
+        "--stages", default="fold,build,week,obvious,score", help="which groups of stages to run"
     )
     given = parser.parse_args()
-    run(given.folder, SIZES[given.size], given.repeats, set(given.stages.split(",")))
+    stages = set(given.stages.split(","))
+    if stages - {"score"}:
+        run(given.folder, SIZES[given.size], given.repeats, stages)
+    if "score" in stages and given.size in SCORED:
+        run_scoring(given.folder, given.size)
 
 
 if __name__ == "__main__":

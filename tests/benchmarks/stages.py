@@ -197,6 +197,18 @@ def truth(snapshots: int, every: int) -> Callable[[Path, Path], dict[str, Any]]:
     }
 
 
+def later(name: str) -> Callable[[Path, Path], dict[str, Any]]:
+    """One of the stages of scoring."""
+
+    def run(home: Path, store: Path) -> dict[str, Any]:
+        import scoring
+
+        found: dict[str, Any] = getattr(scoring, name)(home, store)
+        return found
+
+    return run
+
+
 STAGES: dict[str, Callable[[Path, Path], dict[str, Any]]] = {
     "L2": yardstick,
     "check": check,
@@ -209,6 +221,10 @@ STAGES: dict[str, Callable[[Path, Path], dict[str, Any]]] = {
     "ours": ours,
     "pandas": obvious(frame_by_frame),
     "naive": obvious(range_join),
+    "store weeks": later("store_weeks"),
+    "score": later("score"),
+    "predict": later("predict"),
+    "truth of score": later("plainly"),
     "truth of fold": lambda home, store: {"checked": weeks(home)},
     "truth of 12": truth(12, 4),
     "truth of 52": truth(52, 1),

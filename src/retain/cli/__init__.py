@@ -20,6 +20,7 @@ _progress, _say, _write = printing.progress, printing.say, printing.write
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
 INTERRUPTED = 130
+MOST_SHOWN = 10  # customers of a scored week
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -516,9 +517,10 @@ def _only(row: dict[str, Any], shown: Sequence[str]) -> dict[str, Any]:
 def _show_week(week: Any) -> None:
     from retain.report import terminal
 
+    scores, drivers = week.first(MOST_SHOWN)
     _print(
         terminal.riskiest_table(
-            week.scores, n=10, currency=week.manifest["currency"], drivers=week.drivers
+            scores, n=MOST_SHOWN, currency=week.manifest["currency"], drivers=drivers
         )
     )
     people = week.manifest["customers"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -30,20 +31,26 @@ from retain.jobs.portions import Portion, Rules, portion_of, sent
 from retain.jobs.progress import Listener, Steps, silent
 from retain.jobs.recording import record_scored
 from retain.jobs.spreading import spread
+from retain.jobs.store import PARTIAL
 from retain.jobs.watching import Watched, raise_and_send
 from retain.jobs.writing import (
     BLOCK_ROWS,
+    REASONS,
+    SCORE_COLUMNS,
     TableFile,
+    rows_of,
     score_columns,
     write_manifest,
     write_page,
 )
 from retain.model import Bundle, load_bundle
 from retain.weeks import FoldedWeeks
+from retain.weeks.laid import lay_down, size_of
 
-__all__ = ["Scored", "portions", "score"]
+__all__ = ["STEPS", "Scored", "portions", "ranked", "score", "score_folded"]
 
 PORTION_CUSTOMERS = 10_000  # bounds memory: some 50 kB a customer while its portion is at work
+LAID_BYTES = 2**30  # of folded weeks; more is laid down in files
 PANELS = ("usage", "interactions", "surveys", "payments", "subscriptions")
 STEPS = {
     "reading tables": 15,
@@ -84,6 +91,13 @@ class Scored:
     def drivers(self) -> pd.DataFrame:
         """One row per customer and driver, read when first asked for."""
         return pd.read_parquet(self.folder / "drivers.parquet")
+
+    def first(self, most: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Give what a short list shows: everyone's figures, and the drivers of the first `most`."""
+        columns = [name for name in SCORE_COLUMNS if name not in REASONS[2:]]
+        scores = pd.read_parquet(self.folder / "scores.parquet", columns=columns)
+        live = scores.loc[scores["eligible"], "customer_id"].iloc[:most]
+        return scores, rows_of(self.folder / "drivers.parquet", live, str(self.as_of))
 
     @cached_property
     def weekly(self) -> pd.DataFrame:
@@ -157,12 +171,57 @@ def _score(
 
     steps("folding weeks")
     folded = company.fold(week, tuple(bundle.lists["top_features"]), steps.detail)
+    with TemporaryDirectory(prefix=PARTIAL, dir=company.store.folder) as aside:
+        if size_of(folded) > LAID_BYTES:
+            every = folded
+            folded = lay_down(Path(aside), lambda: [every])
+            del every
+        manifest = score_folded(company, bundle, folded, week, (*own, *given), without, steps)
+        record_scored(company, bundle, day)
+        if "review" in company.config.model_fields_set:  # a team works with the list
+            work_with(company, with_lists(folded, bundle.lists), week)
+    steps.done()
+    return Scored(day, company.store.week(day), manifest)
+
+
+def score_folded(
+    company: Company,
+    bundle: Bundle,
+    folded: FoldedWeeks,
+    week: int,
+    own: tuple[Feature, ...],
+    without: tuple[str, ...],
+    steps: Steps,
+) -> dict[str, Any]:
+    """Score and explain customers from their folded weeks, and write the week.
+
+    Parameters
+    ----------
+    company, bundle
+        The company and its model, found to fit each other.
+    folded
+        Everything known by the week.
+    week
+        The scored week.
+    own
+        The company's own features.
+    without
+        Tables knowingly left out.
+    steps
+        Told what is being done.
+
+    Returns
+    -------
+    dict
+        The manifest.
+    """
+    day = company.calendar.last_day(week)
     rules = Rules(
         bundle,
         company.churn,
         company.clv,
         company.config.clv.interval,
-        (*own, *given),
+        own,
         week,
         tuple(name for name in PANELS if name in bundle.tables),
     )
@@ -179,11 +238,7 @@ def _score(
         write_happenings(company, day, folder / "timeline.parquet")
         write_manifest(folder, manifest)
         write_page(folder, folder / "report.html")
-    record_scored(company, bundle, day)
-    if "review" in company.config.model_fields_set:  # a team works with the list
-        work_with(company, with_lists(folded, bundle.lists), week)
-    steps.done()
-    return Scored(day, company.store.week(day), manifest)
+    return manifest
 
 
 def portions(
@@ -244,7 +299,7 @@ def _assembled(
     chance = assembly.figure("churn_probability")
     for name in ("churn_probability", "churn_low", "churn_high", *assembly.horizons):
         shown(name, assembly.figure(name))
-    scores["percentile"] = _percentile(chance, eligible)
+    scores["percentile"] = ranked(chance, eligible)
     scores["risk_band"] = _bands(company, chance, scores["percentile"].to_numpy(), eligible)
     _changes(scores, bundle, _previous(company, day), chance, assembly, eligible)
     for name in ("clv", "clv_low", "clv_high", "mrr", "term_months", "coverage", "freshness_days"):
@@ -365,7 +420,7 @@ def _changes(
         scores[name] = np.where(known, values, np.nan)
 
 
-def _percentile(chance: Any, eligible: Any) -> Any:
+def ranked(chance: Any, eligible: Any) -> Any:
     """Share of eligible customers with a lower or equal probability, in [0, 100]."""
     from scipy.stats import rankdata
 

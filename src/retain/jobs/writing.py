@@ -21,16 +21,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BLOCK_ROWS",
+    "REASONS",
     "SCORE_COLUMNS",
     "TableFile",
     "as_written",
+    "rows_of",
     "score_columns",
     "write_manifest",
     "write_page",
 ]
 
 BLOCK_ROWS = 50_000
-_REASONS = (*(f"driver_{rank}" for rank in range(1, 6)), "protective_1", "protective_2")
+REASONS = (*(f"driver_{rank}" for rank in range(1, 6)), "protective_1", "protective_2")
 
 SCORE_COLUMNS = (
     "customer_id",
@@ -54,7 +56,7 @@ SCORE_COLUMNS = (
     "renews_at",
     "term_months",
     "value_at_risk",
-    *_REASONS,
+    *REASONS,
     *(f"theme_{theme}" for theme in THEMES),
     "coverage",
     "freshness_days",
@@ -85,7 +87,7 @@ _TEXTS = {
     "peer_value",
     "sentence",
     "week_ends_on",
-    *_REASONS,
+    *REASONS,
 }
 
 
@@ -197,7 +199,7 @@ def write_page(folder: Path, path: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     as_of = manifest["as_of"]
     with _reading(folder / "scores.parquet", as_of) as file:
-        names = [name for name in file.schema_arrow.names if name not in _REASONS]
+        names = [name for name in file.schema_arrow.names if name not in REASONS]
         scores = file.read(names).to_pandas()
     live = scores.loc[scores["eligible"].to_numpy(dtype=bool), "customer_id"]
     listed = None if len(live) <= MOST_LISTED else live.iloc[:MOST_LISTED]
@@ -205,8 +207,8 @@ def write_page(folder: Path, path: Path) -> None:
     write_report(
         path,
         scores=scores,
-        drivers=_rows_of(folder / "drivers.parquet", listed, as_of),
-        weekly=_rows_of(folder / "weekly.parquet", charted, as_of),
+        drivers=rows_of(folder / "drivers.parquet", listed, as_of),
+        weekly=rows_of(folder / "weekly.parquet", charted, as_of),
         manifest=manifest,
     )
 
@@ -223,8 +225,11 @@ def _reading(path: Path, as_of: str) -> Iterator[Any]:
         raise damaged(as_of, path, problem) from problem
 
 
-def _rows_of(path: Path, customers: Any, as_of: str) -> pd.DataFrame:
-    """Read the rows of some customers; None reads all."""
+def rows_of(path: Path, customers: Any, as_of: str) -> pd.DataFrame:
+    """Read the rows of some customers from a table of a week; None reads all.
+
+    Blocks whose range of ids holds none of them are skipped.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
