@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent / "benchmarks"
-STAGES = ("fold", "build", "features12", "features52", "week", "pandas", "naive")
+STAGES = ("fold", "build", "features12", "features52", "week", "pandas", "naive", "score")
 
 
 @pytest.mark.slow
@@ -23,6 +23,8 @@ def test_every_stage_of_the_benchmark_finds_what_the_naive_way_finds(tmp_path: P
         assert lines[stage].endswith("= naive")
         wall, cpu, megabytes, cells = lines[stage].split()[1:5]
         assert min(float(wall), float(cpu), float(megabytes)) > 0
-        assert int(cells.replace(",", "")) > 100_000
+        assert int(cells.replace(",", "")) > (5_000 if stage == "score" else 100_000)
     assert "x L2 (1.8)" in lines["fold"]
     assert "191 features" in lines["build"]
+    assert "x bare predictions (1.5)" in lines["predict"]
+    assert "800 customers in" in lines["score"]

@@ -46,6 +46,8 @@ DOORS = {
     "pydantic": "config",
     "yaml": "config",
     "filelock": "jobs",
+    "joblib": "jobs",
+    "cloudpickle": "jobs",
     "doubleml": "effort_value",
     "sqlalchemy": "actions tracking",  # others hold a Store; mlflow's errors are of its kind
     "psycopg": "actions",

@@ -150,7 +150,7 @@ class TreeShap:
         X = np.asarray(X)
         if X.ndim != 2 or X.shape[1] != self.features:
             raise ValueError(f"X has shape {X.shape}, expected (rows, {self.features})")
-        if self.fallback_because:
+        if self.fallback_because and len(X):
             return np.asarray(self._booster.predict(X, pred_contrib=True))
         out = np.empty((len(X), self.features + 1))
         out[:, -1] = self.base
