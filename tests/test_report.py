@@ -182,6 +182,20 @@ def test_counts_of_customers_are_shown_and_add_up(reader):
     assert "Not eligible: notice given" in text
 
 
+def test_a_page_of_very_many_lists_the_first_and_counts_them_all(week, page, monkeypatch):
+    """Seen to fail when figures were added up over the listed customers."""
+    monkeypatch.setattr("retain.report.customers.MOST_LISTED", 20)
+    short = render_report(**week)
+
+    assert len(data_of(short)["rows"]) == 20
+    assert [row[0] for row in data_of(page)["rows"][:20]] == [r[0] for r in data_of(short)["rows"]]
+    figures, headline = (re.compile(f"<{t}.*?</{t[:2]}>") for t in ('dl class="figures"', "h1"))
+    for found in (figures, headline):
+        assert found.search(short)[0] == found.search(page)[0]
+    assert "The list holds the first 20 of 54 eligible customers" in short
+    assert "first 50 customers are shown; 4 more are in scores.parquet" in short
+
+
 def test_counts_that_do_not_add_up_are_refused(week):
     wrong = week["manifest"] | {"customers": week["manifest"]["customers"] | {"in": 99}}
 

@@ -1,0 +1,52 @@
+"""Folded weeks laid down in files are the folded weeks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import fold, read, tiny
+
+from retain.weeks.laid import lay_down, size_of
+
+
+@pytest.fixture(scope="module")
+def folded():
+    with read(tiny()) as tables:
+        return fold(tables)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 3])
+def test_weeks_laid_down_in_parts_are_the_same_weeks(tmp_path: Path, folded, cut) -> None:
+    """Seen to fail when the customers of the second part kept their own positions."""
+    of = len(folded.customers)
+    parts = [folded.of_customers(0, cut), folded.of_customers(cut, of)]
+    laid = lay_down(tmp_path / "laid", lambda: parts)
+
+    assert laid.customers.tolist() == folded.customers.tolist()
+    np.testing.assert_array_equal(laid.start_day, folded.start_day)
+    assert list(laid.panels) == list(folded.panels)
+    for name, rows in folded.panels.items():
+        found = laid.panels[name]
+        assert (found.ops, found.begins) == (rows.ops, rows.begins)
+        for what in ("customer", "week", "lag"):
+            np.testing.assert_array_equal(getattr(found, what), getattr(rows, what))
+        for measure, values in rows.measures.items():
+            np.testing.assert_array_equal(found.measures[measure], values)
+    cuts = [one.of_customers(1, of) for one in (laid, folded)]
+    assert len(cuts[0].panels["usage"]) == len(cuts[1].panels["usage"]) > 0
+
+
+def test_a_type_that_holds_the_numbers_of_all_parts_is_chosen(tmp_path: Path, folded) -> None:
+    usage = folded.panels["usage"]
+    wide = replace(usage, measures=usage.measures | {"events": usage.measures["events"] * 1e10})
+    parts = [folded, folded.with_panel("usage", wide)]
+    laid = lay_down(tmp_path, lambda: parts).panels["usage"]
+
+    n = len(usage)
+    np.testing.assert_array_equal(laid.measures["events"][:n], usage.measures["events"])
+    np.testing.assert_array_equal(laid.measures["events"][n:], wide.measures["events"])
+    assert laid.customer[n] == usage.customer[0] + len(folded.customers)
+    assert 0 < size_of(folded) < size_of(lay_down(tmp_path, lambda: parts))
