@@ -14,6 +14,7 @@ from retain.baselines.clv import (
     rfm_from_payments,
 )
 from retain.baselines.logistic import LogisticBaseline, fit_logistic
+from retain.baselines.opinion import rates_by_score
 from retain.baselines.panel import churn_baselines, clv_baselines, purchase_baselines
 from retain.baselines.recency import RecencyRule
 
@@ -30,5 +31,6 @@ __all__ = [
     "naive_rate",
     "purchase_baselines",
     "purchase_clv",
+    "rates_by_score",
     "rfm_from_payments",
 ]

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from retain import evaluate
+from retain.baselines import rates_by_score
 from retain.errors import ConfigError, StoreError, some
 from retain.features import FEATURES, load_own_features
 from retain.jobs.beside import people
@@ -26,7 +27,14 @@ from retain.snapshots import ELIGIBLE, churn_labels, eligibility, snapshot_weeks
 from retain.weeks import FoldedWeeks, History
 from retain.weeks.fold import most_used_features
 
-__all__ = ["foretold", "health_of", "health_rule", "note_version", "with_product_features"]
+__all__ = [
+    "foretold",
+    "health_as_risk",
+    "health_of",
+    "health_rule",
+    "note_version",
+    "with_product_features",
+]
 
 WARMUP_WEEKS = 13  # of history before a score is judged: windows should hold something
 MOST_NAMED = 8
@@ -88,27 +96,82 @@ def health_of(
     history = History(folded, np.asarray(sorted(weeks)))
     there = eligibility(history, company.churn) == ELIGIBLE
     built = matrix(folded, sorted(weeks), there, own, only=measures)
-    lost = [name for name in measures if name not in built.X]
-    if lost:
+    if lost := [name for name in measures if name not in built.X]:
         catalogue = [column.name for one in (*FEATURES, *own) for column in one.columns(history)]
-        near = difflib.get_close_matches(lost[0], catalogue, 1)
-        raise ConfigError(
-            f"metrics.health.parts: {some(lost)} is no column of the catalogue of features"
-            + (f"; did you mean {near[0]}?" if near else "")
-        )
-    scored = {}
-    for week in sorted(weeks):
-        mine = built.as_of == week
-        place = built.customer[mine]
-        values = pd.DataFrame({"customer_id": folded.customers[place].astype(str)})
-        for name, part in parts.items():
-            column = built.X[part.measure].to_numpy()[mine]
-            values[name] = pd.to_numeric(pd.Series(column), errors="coerce").to_numpy()
-        if rule.profiles:
-            of = people(company, ["segment"], company.calendar.last_day(week))
-            values["segment"] = of["segment"].reindex(values["customer_id"]).to_numpy()
-        scored[week] = health_scores(values, rule).assign(place=place)
-    return scored
+        raise _no_column(lost, catalogue)
+    return {
+        week: _scored(company, folded, week, built.X[mine], built.customer[mine], rule)
+        for week in sorted(weeks)
+        for mine in [built.as_of == week]
+    }
+
+
+def health_as_risk(
+    company: Company,
+    folded: FoldedWeeks,
+    X: pd.DataFrame,
+    when: Any,
+    who: Any,
+    learn: Any,
+    y: Any,
+    test: Any,
+) -> dict[str, Any]:
+    """Give what the health score alone would have said of leaving, for the comparison.
+
+    Parameters
+    ----------
+    company, folded
+        Whose score.
+    X
+        Features of each snapshot by name.
+    when, who, y
+        Week, customer and outcome of each snapshot, shape (rows,).
+    learn, test
+        Snapshots from which the rate of each score is learnt, and those to judge on.
+
+    Returns
+    -------
+    dict
+        ``"health score"`` to probabilities of the snapshots judged; empty where none is configured.
+
+    Raises
+    ------
+    ConfigError
+        When a part's measure is no column of the catalogue of features.
+    """
+    rule = health_rule(company)
+    if rule is None:
+        return {}
+    measures = [part.measure for part in company.config.metrics.health.parts.values()]
+    if lost := [name for name in measures if name not in X]:
+        raise _no_column(lost, [str(name) for name in X.columns])
+    score = np.full(len(X), np.nan)
+    for week in np.unique(when[learn | test]):
+        mine = (when == week) & (learn | test)
+        score[mine] = _scored(company, folded, int(week), X[mine], who[mine], rule)["score"]
+    return {"health score": rates_by_score(score[learn], y[learn], score[test])}
+
+
+def _no_column(lost: list[str], catalogue: list[str]) -> ConfigError:
+    near = difflib.get_close_matches(lost[0], catalogue, 1)
+    return ConfigError(
+        f"metrics.health.parts: {some(lost)} is no column of the catalogue of features"
+        + (f"; did you mean {near[0]}?" if near else "")
+    )
+
+
+def _scored(
+    company: Company, folded: FoldedWeeks, week: int, X: pd.DataFrame, place: Any, rule: HealthRule
+) -> pd.DataFrame:
+    """Score the customers at `place` from their features at the end of a week."""
+    values = pd.DataFrame({"customer_id": folded.customers[place].astype(str)})
+    for name, part in company.config.metrics.health.parts.items():
+        column = X[part.measure].reset_index(drop=True)
+        values[name] = pd.to_numeric(column, errors="coerce").to_numpy()
+    if rule.profiles:
+        of = people(company, ["segment"], company.calendar.last_day(week))
+        values["segment"] = of["segment"].reindex(values["customer_id"]).to_numpy()
+    return health_scores(values, rule).assign(place=place)
 
 
 def foretold(

@@ -18,6 +18,7 @@ from retain.config import Config
 from retain.errors import ConfigError, SnapshotError
 from retain.features import Feature, load_own_features
 from retain.jobs.contacted import contacted
+from retain.jobs.health import health_as_risk
 from retain.jobs.horizons import (
     Leaving,
     Observed,
@@ -340,6 +341,7 @@ def _train(
         default_lightgbm=default_lightgbm,
         seed=seed,
     )
+    others |= health_as_risk(company, folded, built.X, when, who, learn, y, test)
     comparison = [row_of("retain", figures)]
     for name, score in others.items():
         beside = evaluate.churn_figures(y[test], score, who[test], capacity=capacity, seed=seed)
