@@ -46,9 +46,9 @@ def rates_by_score(score_train: npt.ArrayLike, y: npt.ArrayLike, score: npt.Arra
     left = labels_of(y, len(seen), "health score")
     known = ~np.isnan(seen)
     unknown = float(left[~known].mean() if (~known).any() else left.mean())
-    if not known.any():
-        return np.full(len(asked), unknown)
+    out, has_one = np.full(len(asked), unknown), ~np.isnan(asked)
+    if not known.any() or not has_one.any():
+        return out
     rates = IsotonicRegression(increasing=False, out_of_bounds="clip").fit(seen[known], left[known])
-    out = np.full(len(asked), unknown)
-    out[~np.isnan(asked)] = rates.predict(asked[~np.isnan(asked)])
+    out[has_one] = rates.predict(asked[has_one])
     return out
