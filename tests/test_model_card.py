@@ -221,7 +221,7 @@ def test_a_training_leaves_a_card_with_everything_it_must_hold(card):
         *("grade", "definition", "data", "leaks", "split", "learning", "figures", "calibration"),
         *("by_snapshot", "segments", "horizons", "capacity", "comparison", "differences"),
         *("drivers", "clv", "drift", "base_rates", "treatments", "retrain", "approved_by"),
-        *("approved_on", "tracking"),
+        *("approved_on", "tracking", "verdicts"),
     }
 
     assert held <= set(card)

@@ -24,7 +24,7 @@ from retain.actions.proof import (
 from retain.actions.store import Store
 from retain.actions.uplift import RESPONSE_FEATURES, Response, learn_response
 
-__all__ = ["Evidence", "draws", "evidence", "note_outcomes", "response"]
+__all__ = ["Evidence", "draws", "evidence", "note_outcomes", "response", "verdicts_until"]
 
 
 @dataclass(frozen=True)
@@ -179,6 +179,34 @@ def evidence(store: Store, *, horizon_weeks: int, holdout_weeks: int | None = No
         who_was_right(judged),
         agreement(_frame(store, "SELECT customer_id, signal, theme, verdict FROM verdicts")),
     )
+
+
+def verdicts_until(store: Store, day: str) -> dict[str, Any]:
+    """Say what people made of the reasons given in weeks up to a day, signal by signal.
+
+    Parameters
+    ----------
+    store
+        The action store.
+    day
+        The newest week that counts.
+
+    Returns
+    -------
+    dict
+        given, customers and people (counts), and signals: rows of `retain.actions.proof.agreement`.
+    """
+    said = _frame(
+        store,
+        "SELECT customer_id, signal, theme, verdict, person FROM verdicts WHERE as_of <= :day",
+        day=day,
+    )
+    return {
+        "given": len(said),
+        "customers": int(said["customer_id"].nunique()),
+        "people": int(said["person"].nunique()),
+        "signals": agreement(said).to_dict("records"),
+    }
 
 
 def _left(store: Store, horizon_weeks: int) -> pd.DataFrame:

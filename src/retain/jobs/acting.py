@@ -12,13 +12,19 @@ from typing import Any
 import pandas as pd
 
 from retain import actions
-from retain.actions.evidence import Evidence, evidence, note_outcomes, response
+from retain.actions.evidence import (
+    Evidence,
+    evidence,
+    note_outcomes,
+    response,
+    verdicts_until,
+)
 from retain.actions.handoff import handoff_rows, schema_text, write_rows
 from retain.actions.importing import import_week
 from retain.actions.keeping import keep_queue
 from retain.actions.queue import Play, QueueRules
 from retain.config import Config, load_config
-from retain.errors import StoreError
+from retain.errors import RetainError, StoreError
 from retain.jobs.opening import Company, as_day
 from retain.jobs.outcomes import outcomes
 from retain.jobs.progress import Listener, silent
@@ -33,6 +39,7 @@ __all__ = [
     "prove",
     "queue",
     "queue_rules",
+    "verdicts_on_reasons",
     "work_with",
 ]
 
@@ -189,6 +196,34 @@ def work_with(company: Company, folded: FoldedWeeks, week: int) -> None:
                 },
             )
         bring_up_to_date(company.config, store)
+
+
+def verdicts_on_reasons(config: Config, until: date) -> dict[str, Any]:
+    """Say what people made of the reasons that they were given, for whoever builds the model.
+
+    Parameters
+    ----------
+    config
+        Settings.
+    until
+        The newest scored week that counts.
+
+    Returns
+    -------
+    dict
+        As `retain.actions.evidence.verdicts_until` gives it, and `not_known_because`: None, or why
+        the action store could not be asked; a training does not fail for it.
+    """
+    nobody = {"given": 0, "customers": 0, "people": 0, "signals": []}
+    try:
+        url = config.database_url()
+        kind, _, place = url.partition(":///")
+        if kind == "sqlite" and not Path(place).exists():
+            return nobody | {"not_known_because": None}
+        with actions.open_store(url) as store:
+            return verdicts_until(store, str(until)) | {"not_known_because": None}
+    except RetainError as problem:
+        return nobody | {"not_known_because": str(problem)}
 
 
 def prove(config: Config | str | Path, *, progress: Listener = silent) -> Evidence:

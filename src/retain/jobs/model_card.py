@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pandas as pd
 
 from retain import drift, evaluate, explain
 from retain.features import Column
+from retain.jobs.acting import verdicts_on_reasons
 from retain.jobs.backtesting import yearly_margin
 from retain.jobs.beside import people
 from retain.jobs.monitoring import LEANS_ON_SHIFTED, OFF_BY, OFF_BY_POINTS, OLD_WEEKS
@@ -183,6 +185,7 @@ def make_model_card(
         "drift": _drift(bundle, columns, judged, weeks),
         "base_rates": _base_rates(folded, judged),
         "treatments": about.get("treatments"),
+        "verdicts": verdicts_on_reasons(company.config, date.fromisoformat(about["as_of"])),
         "retrain": _retrain(),
         "approved_by": None,
         "approved_on": None,

@@ -14,6 +14,7 @@ import pandas as pd
 from retain import drift, evaluate, tracking
 from retain.config import Config
 from retain.features import Feature
+from retain.jobs.acting import verdicts_on_reasons
 from retain.jobs.opening import Company, as_day, open_company, settle_as_of
 from retain.jobs.outcomes import fold_for, outcomes, own_features, predicted, week_of
 from retain.jobs.progress import Listener, Steps, silent
@@ -46,7 +47,7 @@ class Advice:
     Attributes
     ----------
     kind
-        ranking, level, features, scores, reasons, age or challenger.
+        ranking, level, features, scores, reasons, verdicts, age or challenger.
     severity
         ``"retrain"``, ``"watch"`` or ``"fine"``.
     message
@@ -295,6 +296,7 @@ def _advice(
     found = [
         *_of_results(weeks, bundle.version, act),
         *_of_drift(moved, scores, reasons, act),
+        *_of_verdicts(verdicts_on_reasons(company.config, company.calendar.last_day(week))),
         Advice(
             "age",
             "retrain" if unlearnt >= OLD_WEEKS else "fine",
@@ -345,6 +347,27 @@ def _of_results(weeks: pd.DataFrame, version: str, act: str) -> list[Advice]:
         )
     )
     return out
+
+
+def _of_verdicts(told: dict[str, Any]) -> list[Advice]:
+    """Name the signals that the people who know the customers keep rejecting as reasons."""
+    if told["not_known_because"]:
+        return [Advice("verdicts", "watch", f"Verdicts: {told['not_known_because']}")]
+    if not told["given"]:
+        return []
+    rejected = [
+        f"{one['signal']} (right or known {one['right'] + one['already_known']} of "
+        f"{one['right'] + one['already_known'] + one['wrong']}, {one['low']:.0%} to "
+        f"{one['high']:.0%})"
+        for one in told["signals"]
+        if one["is_rejected"]
+    ]
+    said = f"{told['given']:,} verdicts on reasons of {told['customers']:,} customers: "
+    if not rejected:
+        return [Advice("verdicts", "fine", f"{said}no signal is rejected beyond chance.")]
+    return [
+        Advice("verdicts", "watch", f"{said}people keep rejecting {'; '.join(rejected)}."),
+    ]
 
 
 def _of_drift(

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from retain.report.card_words import flat, number, percent
+from retain.report.card_words import between, flat, number, percent
 from retain.report.document import Chapter, Drawn, Grid
 from retain.report.plots import Series, draw_points
 from retain.report.wording import NOTHING
@@ -110,9 +110,62 @@ def drivers_chapter(card: Mapping[str, Any]) -> Chapter:
                 left=2,
             )
         )
+    grids.extend(_verdicts_grid(card["verdicts"]))
+    about.extend(_verdicts(card["verdicts"]))
     return Chapter(
         "drivers", "Drivers, their stability, drift", about, grids=grids, short="Drivers"
     )
+
+
+def _verdicts(told: Mapping[str, Any]) -> Iterator[str]:
+    """Say what people made of the drivers as reasons, and name those that they keep rejecting."""
+    if told["not_known_because"]:
+        yield f"Verdicts on reasons are not known: {told['not_known_because']}"
+        return
+    if not told["given"]:
+        yield "Verdicts: nobody has judged a reason on the review page yet."
+        return
+    yield (
+        f"Verdicts: {told['given']:,} on reasons of {told['customers']:,} customers by "
+        f"{told['people']:,} people, in weeks scored until this training."
+    )
+    rejected = [one for one in told["signals"] if one["is_rejected"]]
+    if rejected:
+        named = "; ".join(
+            f"{one['signal']} (right or known {one['right'] + one['already_known']} of "
+            f"{one['right'] + one['already_known'] + one['wrong']}, {between(one, percent)})"
+            for one in rejected
+        )
+        yield (
+            f"Kept being rejected by those who know the customers, beyond chance: {named}. Look at "
+            "how these are measured, or leave them out, before the next training."
+        )
+    else:
+        yield "None of the drivers is rejected beyond chance."
+
+
+def _verdicts_grid(told: Mapping[str, Any]) -> Iterator[Grid]:
+    if told["signals"]:
+        shown = told["signals"][:MOST_SIGNALS]
+        yield Grid(
+            "What people said of them as reasons",
+            ("Signal", "Right", "Known", "Wrong", "Not useful", "Right or known", "Rejected"),
+            [
+                [
+                    one["signal"],
+                    f"{one['right']:,}",
+                    f"{one['already_known']:,}",
+                    f"{one['wrong']:,}",
+                    f"{one['not_useful']:,}",
+                    (percent(one["agreement"]), between(one, percent)),
+                    "yes" if one["is_rejected"] else "no",
+                ]
+                for one in shown
+            ],
+            "Right or known: of those and wrong, with its 90 % interval. Rejected: five customers "
+            "or more, and the whole interval below one half.",
+            marked=[at for at, one in enumerate(shown) if one["is_rejected"]],
+        )
 
 
 def value_chapter(card: Mapping[str, Any]) -> Iterator[Chapter]:
