@@ -546,6 +546,7 @@ def test_the_demo_tells_the_whole_story_twice_with_the_same_figures(tmp_path, ca
     weeks = sorted(path.name for path in (tmp_path / "d" / "store" / "scores").iterdir())
     assert weeks == [f"as_of={UNTIL - dt.timedelta(days=7 * n)}" for n in (3, 2, 1, 0)]
     assert "retain score" in first.out
+    assert list((tmp_path / "d" / "store" / "metrics").glob("*/roi.csv"))  # ledgers for the page
     assert (
         duckdb.sql(f"SELECT count(*) FROM '{tmp_path}/d/store/scores/*/scores.parquet'").fetchall()[
             0

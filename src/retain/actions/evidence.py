@@ -160,7 +160,9 @@ def evidence(store: Store, *, horizon_weeks: int, holdout_weeks: int | None = No
     judged["has_left"] = pd.to_numeric(judged["has_left"].astype("object")).astype("float64")
     seen = _frame(
         store,
-        "SELECT s.* FROM scores s JOIN outcomes o ON o.as_of = s.as_of AND "
+        "SELECT s.as_of, s.customer_id, s.churn_probability, s.percentile, s.risk_band, s.mrr, "
+        "s.value_at_risk, s.health_score, s.coverage, s.main_theme, s.main_sentence "
+        "FROM scores s JOIN outcomes o ON o.as_of = s.as_of AND "
         "o.customer_id = s.customer_id WHERE o.has_left",
     )
     return Evidence(

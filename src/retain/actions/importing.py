@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -128,30 +128,17 @@ def _driver_rows(drivers: pd.DataFrame) -> pd.DataFrame:
 def _insert(write: Writing, table: sa.Table, frame: pd.DataFrame) -> None:
     """Write rows by the quickest way that the database has."""
     rows = _tuples(frame)
+    raw: Any = write.connection.connection.dbapi_connection
     listed = ", ".join(f'"{name}"' for name in frame.columns)
     if write.connection.dialect.name == "postgresql":
-        raw: Any = write.connection.connection.dbapi_connection
         into = f"COPY {table.name} ({listed}) FROM STDIN"
         with raw.cursor() as cursor, cursor.copy(into) as copy:
             for row in rows:
                 copy.write_row(row)
         return
     marks = ", ".join("?" * len(frame.columns))
-    for some in _batches(rows, AT_ONCE):
-        write.connection.exec_driver_sql(
-            f"INSERT INTO {table.name} ({listed}) VALUES ({marks})", some
-        )
-
-
-def _batches(rows: Iterable[tuple[Any, ...]], size: int) -> Iterator[list[tuple[Any, ...]]]:
-    batch: list[tuple[Any, ...]] = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+    into = f"INSERT INTO {table.name} ({listed}) VALUES ({marks})"
+    raw.executemany(into, rows)
 
 
 def _tuples(frame: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
@@ -166,9 +153,9 @@ def _plain(values: pd.Series) -> list[Any]:
     if values.dtype == bool or pd.api.types.is_integer_dtype(values.dtype):
         return values.tolist()
     found: Any = values.astype(object).to_numpy(copy=True)
+    found[values.isna().to_numpy()] = None
     if pd.api.types.is_float_dtype(values.dtype):
         found[~np.isfinite(values.to_numpy(dtype=np.float64, na_value=np.nan))] = None
-    else:
-        found[:] = [v.replace("\x00", "") if isinstance(v, str) else v for v in found]
-        found[pd.isna(values).to_numpy()] = None
+    elif values.dtype != "str" or values.str.contains("\x00", regex=False).any():
+        return [v.replace("\x00", "") if isinstance(v, str) else v for v in found]
     return list(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -10,13 +10,14 @@ import pandas as pd
 import sqlalchemy as sa
 
 from retain.actions import schema
-from retain.actions.queue import QueueRules, Standing, make_queue
+from retain.actions.queue import QueueRules, Standing, decide_queue, say_queue
 from retain.actions.store import Store, Writing
 from retain.errors import StoreError
 
 __all__ = ["keep_queue"]
 
 QUEUE = "queue"  # who writes
+AT_ONCE = 10_000  # customers named in one query
 
 
 def keep_queue(
@@ -63,15 +64,10 @@ def keep_queue(
         if uplift is not None:
             _note_uplift(write, day, uplift)
         scores = _frame(write, sa.select(schema.scores).where(schema.scores.c.as_of == day))
-        reasons = _frame(write, sa.select(schema.drivers).where(schema.drivers.c.as_of == day))
         items = _items_before(write, day)
-        made = make_queue(
-            scores,
-            reasons,
-            date.fromisoformat(day),
-            rules,
-            _standing(write, items, day, rules),
-        )
+        on = date.fromisoformat(day)
+        decided = decide_queue(scores, on, rules, _standing(write, items, day, rules))
+        made = say_queue(decided, _reasons(write, day, decided), on, rules)
         _keep(write, day, made, scores, items, rules)
         summary = {
             **{str(k): int(v) for k, v in made["status"].value_counts().items()},
@@ -89,6 +85,19 @@ def _frame(write: Writing, statement: Any) -> pd.DataFrame:
     result = write.connection.execute(statement)
     names = list(result.keys())
     return pd.DataFrame([tuple(row) for row in result], columns=names)
+
+
+def _reasons(write: Writing, day: str, decided: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Give what raises the risk of those decided upon; of a large company they are few."""
+    table, who = schema.drivers, [row["customer_id"] for row in decided]
+    told = sa.select(table).where(
+        table.c.as_of == day, table.c.target == "churn", table.c.contribution > 0
+    )
+    parts = [
+        _frame(write, told.where(table.c.customer_id.in_(who[at : at + AT_ONCE])))
+        for at in range(0, max(len(who), 1), AT_ONCE)
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
 def _note_uplift(write: Writing, day: str, uplift: Mapping[str, float]) -> None:

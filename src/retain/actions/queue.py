@@ -17,7 +17,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-__all__ = ["LISTED", "Play", "QueueRules", "Standing", "draw", "make_queue", "play_for"]
+__all__ = [
+    "LISTED",
+    "Play",
+    "QueueRules",
+    "Standing",
+    "decide_queue",
+    "draw",
+    "make_queue",
+    "play_for",
+    "say_queue",
+]
 
 LISTED = (
     *("customer_id", "status", "place", "owner", "worth", "why_code", "why", "why_figures"),
@@ -227,6 +237,19 @@ def make_queue(
     >>> list(zip(made["customer_id"], made["status"], made["place"]))
     [('B', 'contact', 1), ('A', 'contact', 2), ('C', 'next', 3)]
     """
+    return say_queue(decide_queue(scores, as_of, rules, standing), drivers, as_of, rules)
+
+
+def decide_queue(
+    scores: pd.DataFrame, as_of: date, rules: QueueRules, standing: Standing | None = None
+) -> list[dict[str, Any]]:
+    """Decide who is on the week's list, without the words; see `make_queue` for what it takes.
+
+    Returns
+    -------
+    list of dict
+        One per customer worth a word: what `DECIDING` names, status, why_code and why_figures.
+    """
     standing = standing or Standing()
     pool = _candidates(scores, rules, standing)
     team = rules.capacity_per_week
@@ -269,7 +292,7 @@ def make_queue(
             if waiting > rules.capacity_per_week:
                 continue
         decided.append(row | {"status": status, "why_code": code, "why_figures": figures})
-    return _told(decided, drivers, as_of, rules)
+    return decided
 
 
 def _candidates(scores: pd.DataFrame, rules: QueueRules, standing: Standing) -> pd.DataFrame:
@@ -307,18 +330,32 @@ def _held_out(who: str, as_of: date, rules: QueueRules, standing: Standing) -> b
     return draw(who, str(as_of)) < rules.holdout_share
 
 
-def _told(
-    decided: list[dict[str, Any]], drivers: pd.DataFrame, as_of: date, rules: QueueRules
+def say_queue(
+    decided: Sequence[dict[str, Any]], drivers: pd.DataFrame, as_of: date, rules: QueueRules
 ) -> pd.DataFrame:
-    """Add to each decision its reason, its play and its sentence."""
+    """Put the decisions in order and add to each its reason, its play and its sentence.
+
+    Parameters
+    ----------
+    decided
+        As `decide_queue` gives it.
+    drivers, as_of, rules
+        As for `make_queue`; drivers of customers decided upon are enough.
+
+    Returns
+    -------
+    DataFrame
+        As `make_queue` gives it.
+    """
     status_order = {"contact": 0, "holdout": 1, "next": 2, "cooling": 3, "leave": 4}
-    decided.sort(
+    decided = sorted(
+        decided,
         key=lambda row: (
             status_order[row["status"]],
             -_number(row["worth"]),
             -_number(row["churn_probability"]),
             row["customer_id"],
-        )
+        ),
     )
     shown = {row["customer_id"] for row in decided}
     churn = drivers[drivers["target"].eq("churn")]

@@ -167,6 +167,7 @@ scores = Table(
     Column("model_version", text_type(), nullable=False),
     Column("config_version", text_type(), nullable=False),
     PrimaryKeyConstraint("as_of", "customer_id"),
+    sqlite_with_rowid=False,  # kept once, in the order of its key
 )
 Index("scores_by_customer", scores.c.customer_id, scores.c.as_of)
 Index("scores_by_value", scores.c.as_of, scores.c.value_at_risk)
@@ -194,6 +195,7 @@ drivers = Table(
     Column("stability", Double),
     Column("sentence", text_type(), nullable=False),
     PrimaryKeyConstraint("as_of", "customer_id", "target", "place"),
+    sqlite_with_rowid=False,
 )
 
 # the queue: at most one open item per customer
@@ -322,6 +324,14 @@ outcomes = Table(
     PrimaryKeyConstraint("as_of", "customer_id"),
 )
 Index("outcomes_by_customer", outcomes.c.customer_id)
+Index("outcomes_by_week", outcomes.c.as_of, outcomes.c.has_left)
+Index(
+    "outcomes_of_leavers",
+    outcomes.c.customer_id,
+    outcomes.c.as_of,
+    sqlite_where=text("has_left"),
+    postgresql_where=text("has_left"),
+)
 
 # the audit trail: appended to, never edited, but for what `forget` erases
 events = Table(

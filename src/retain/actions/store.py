@@ -32,8 +32,13 @@ from retain.errors import ConfigError, StoreError
 
 __all__ = ["StaleWrite", "Store", "Writing", "moment_text", "open_store"]
 
-SCHEMA = 1  # counts up with each change of the tables; MIGRATIONS say how to get there
-MIGRATIONS: dict[int, tuple[str, ...]] = {}  # version reached -> statements that lead there
+SCHEMA = 2  # counts up with each change of the tables; MIGRATIONS say how to get there
+MIGRATIONS: dict[int, tuple[str, ...]] = {  # version reached -> statements that lead there
+    2: (
+        "CREATE INDEX outcomes_by_week ON outcomes (as_of, has_left)",
+        "CREATE INDEX outcomes_of_leavers ON outcomes (customer_id, as_of) WHERE has_left",
+    ),
+}
 # modules that declare tables
 TABLE_MODULES = (
     "retain.actions.schema",

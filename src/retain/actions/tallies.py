@@ -153,7 +153,8 @@ def weeks_of_queue(store: Store, most: int = 26) -> list[dict[str, Any]]:
         "(SELECT count(*) FROM listings l JOIN items i ON i.id = l.item_id WHERE "
         "l.as_of = w.as_of AND l.status = 'contact' AND i.state = 'done') AS done, "
         "(SELECT count(*) FROM outcomes o WHERE o.as_of = w.as_of) AS known, "
-        "(SELECT count(*) FROM outcomes o WHERE o.as_of = w.as_of AND o.has_left) AS left_all "
+        "(SELECT count(*) FROM outcomes o WHERE o.as_of = w.as_of AND o.has_left = true) AS "
+        "left_all "
         "FROM weeks w ORDER BY w.as_of DESC LIMIT :most",
         most=most,
     )

@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     one = command(
         "demo",
         _demo,
-        "make a company, train, score four weeks, write the page",
+        "make a company, train, score four weeks, compute its metrics, write the page",
         "retain demo --out retain-demo",
     )
     one.add_argument("--out", metavar="DIR", default="retain-demo", help="default: retain-demo")
@@ -285,6 +285,7 @@ def _demo(given: Any) -> int:
     _say("")
     _say(f"  page           {week.folder / 'report.html'}")
     _say(f"  scored weeks   {week.folder.parent}")
+    _say(f"  metrics        {made.measured.folder / 'scorecard.html'}")
     _say(f"  model          {made.trained.folder}")
     _say(f"  experiments    mlflow ui --backend-store-uri sqlite:///{store / 'mlflow.db'}")
     _say(f"  configuration  {made.config}")

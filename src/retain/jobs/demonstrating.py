@@ -1,4 +1,4 @@
-"""`retain demo`: make a company, train, score four weeks, write the page: the whole story."""
+"""`retain demo`: make a company, train, score four weeks, compute its metrics: the whole story."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from retain.config import load_config
 from retain.errors import ConfigError, StoreError
+from retain.jobs.measuring import Measured, measure
 from retain.jobs.progress import Listener, silent
 from retain.jobs.scoring import Scored, score
 from retain.jobs.training import Trained, train
@@ -15,6 +16,7 @@ from retain.jobs.training import Trained, train
 __all__ = ["Demonstrated", "demo"]
 
 SCORED_WEEKS = 4
+TREND_MONTHS = 3
 LEAST_CUSTOMERS = 500
 MARK = ".retain-demo"
 # what MLflow keeps open while this process lives, and its pages still show: not deleted
@@ -33,11 +35,14 @@ class Demonstrated:
         The training.
     weeks
         The scored weeks, oldest first.
+    measured
+        The metrics of the last whole month.
     """
 
     config: Path
     trained: Trained
     weeks: list[Scored]
+    measured: Measured
 
 
 def demo(
@@ -104,8 +109,13 @@ def demo(
     weeks = []
     for number in range(SCORED_WEEKS):
         day = start + timedelta(days=7 * number)
-        width = 0.4 / SCORED_WEEKS
+        width = 0.3 / SCORED_WEEKS
         listener = part(0.6 + width * number, 0.6 + width * (number + 1), f"{day}: ")
         weeks.append(score(config, as_of=day, progress=listener))
+    # for the review page's pain points, ledgers and metrics; a short trend, to be quick
+    short = config.metrics.model_copy(update={"periods": TREND_MONTHS})
+    measured = measure(
+        config.model_copy(update={"metrics": short}), progress=part(0.9, 1.0, "metrics: ")
+    )
     progress("done", 1.0)
-    return Demonstrated(path, trained, weeks)
+    return Demonstrated(path, trained, weeks, measured)
