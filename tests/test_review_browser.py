@@ -207,14 +207,14 @@ def test_no_page_is_wider_than_its_screen_nor_says_anything_to_the_console(
     page.on("console", lambda one: said.append(one.text))
     page.on("pageerror", lambda one: said.append(str(one)))
     page.goto("/sign-in")
-    page.locator("input[name=name]").fill("Rita")
+    page.locator("input[name=name]").fill("Ada")
     page.locator("input[name=password]").fill(PASSWORD)
     page.locator("main button").click()
     page.wait_for_url("**/")
     folder = os.environ.get("SCREENSHOTS")
     for path in (
         *("/", "/customers", "/customers/C-00032", "/portfolio", "/misses", "/scoreboard"),
-        *("/pain", "/metrics"),
+        *("/pain", "/metrics", "/people"),
     ):
         page.goto(path)
         assert {"en": "ltr", "ar": "rtl"}[language] == page.evaluate("document.dir")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import (
@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from retain.actions.schema import METADATA, number_key, text_type
-from retain.actions.store import Store
+from retain.actions.store import Store, Writing
 from retain.errors import ConfigError, some
 
 __all__ = ["ROLES", "Account", "People", "SavedSession"]
@@ -118,7 +118,16 @@ class People:
         self._store = store
         self._now = now
 
-    def add(self, name: str, role: str, password: str, owner: str | None = None) -> Account:
+    def add(
+        self,
+        name: str,
+        role: str,
+        password: str,
+        owner: str | None = None,
+        *,
+        by: str = "access",
+        is_new: bool = False,
+    ) -> Account:
         """Add a person, or give a known one another role, owner and password.
 
         Every session of a person who was there before ends.
@@ -133,11 +142,15 @@ class People:
             Its hash, never the password.
         owner
             The customers' owner that this person is; default: the name.
+        by
+            Who lets them in, for the audit trail.
+        is_new
+            Refuse a name that is known already.
 
         Raises
         ------
         ConfigError
-            When the name is empty or the role unknown.
+            When the name is empty or the role unknown, or the person is to be new and is not.
         """
         name = " ".join(name.split())
         if not name or len(name) > 200:
@@ -151,30 +164,70 @@ class People:
             "password": password,
             "is_active": True,
         }
-        with self._store.writing(_ACTOR) as write:
-            changed = write.connection.execute(
-                update(_PEOPLE).where(_PEOPLE.c.key == _key(name)).values(row)
-            ).rowcount
-            if not changed:
+        with self._store.writing(by) as write:
+            before = _known(write, name)
+            if before is not None and is_new:
+                raise ConfigError(f"{name}: somebody of that name is known already.")
+            if before is not None:
+                write.connection.execute(
+                    update(_PEOPLE).where(_PEOPLE.c.key == _key(name)).values(row)
+                )
+            else:
                 write.connection.execute(
                     insert(_PEOPLE).values(row | {"key": _key(name), "created_at": self._clock()})
                 )
             write.connection.execute(delete(_SESSIONS).where(_SESSIONS.c.key == _key(name)))
-        return Account(name, role, str(row["owner"]), password, True)
+            made = Account(name, role, str(row["owner"]), password, True)
+            _note(write, before, made)
+        return made
 
-    def remove(self, name: str) -> bool:
-        """Let a person in no longer; what they wrote stays. False = there is none of that name."""
-        with self._store.writing(_ACTOR) as write:
-            write.connection.execute(delete(_SESSIONS).where(_SESSIONS.c.key == _key(name)))
-            changed = write.connection.execute(
-                update(_PEOPLE).where(_PEOPLE.c.key == _key(name)).values(is_active=False)
+    def change(self, seen: Account, to: Account, *, by: str) -> bool:
+        """Change a person's role, owner, password or whether they may come in.
+
+        Every session of that person ends. What they wrote stays.
+
+        Parameters
+        ----------
+        seen
+            The person as whoever changes them saw them.
+        to
+            As they are to be; of the same name.
+        by
+            Who changes them, for the audit trail.
+
+        Returns
+        -------
+        bool
+            False when they are no longer as they were seen: nothing was changed.
+        """
+        if to.role not in ROLES:
+            raise ConfigError(f"--role {to.role}: not a role; there are {some(ROLES, 10)}.")
+        with self._store.writing(by) as write:
+            write.alone()
+            before = _known(write, seen.name)
+            if before != seen:
+                return False
+            write.connection.execute(
+                update(_PEOPLE)
+                .where(_PEOPLE.c.key == _key(seen.name))
+                .values(role=to.role, owner=to.owner, password=to.password, is_active=to.is_active)
             )
-        return bool(changed.rowcount)
+            write.connection.execute(delete(_SESSIONS).where(_SESSIONS.c.key == _key(seen.name)))
+            _note(write, before, to)
+        return True
+
+    def remove(self, name: str, *, by: str = "access") -> bool:
+        """Let a person in no longer; what they wrote stays. False = there is none of that name."""
+        known = next((one for one in self.everybody() if _key(one.name) == _key(name)), None)
+        return known is not None and self.change(known, replace(known, is_active=False), by=by)
 
     def accounts(self) -> list[Account]:
         """List the people who may come in, by name."""
-        found = select(_PEOPLE).where(_PEOPLE.c.is_active).order_by(_PEOPLE.c.key)
-        return [_account(row) for row in self._store.rows(found)]
+        return [one for one in self.everybody() if one.is_active]
+
+    def everybody(self) -> list[Account]:
+        """List everybody who ever might come in, by name."""
+        return [_account(row) for row in self._store.rows(select(_PEOPLE).order_by(_PEOPLE.c.key))]
 
     def account(self, name: str) -> Account | None:
         """Find a person who may come in; None when there is none of that name."""
@@ -276,3 +329,25 @@ _ACCOUNT = ("name", "role", "owner", "password", "is_active")
 
 def _account(row: Mapping[str, Any]) -> Account:
     return Account(**{n: row[n] for n in _ACCOUNT})
+
+
+def _known(write: Writing, name: str) -> Account | None:
+    found = write.rows(select(_PEOPLE).where(_PEOPLE.c.key == _key(name)))
+    return _account(found[0]) if found else None
+
+
+def _note(write: Writing, before: Account | None, after: Account) -> None:
+    """Put into the trail what became of a person; of a password only that it is another."""
+
+    def told(one: Account) -> dict[str, Any]:
+        return {"role": one.role, "owner": one.owner, "is_active": one.is_active}
+
+    said = told(after)
+    if before is not None and before.password != after.password:
+        said["password"] = "another one"
+    write.log(
+        "added a person" if before is None else "changed a person",
+        key={"name": after.name},
+        before=None if before is None else told(before),
+        after=said,
+    )

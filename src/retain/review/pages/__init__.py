@@ -1,6 +1,6 @@
 """The pages, one module each; a page reads through the action store and draws a template."""
 
-from retain.review.pages import customer, customers, figures, portfolio, proof, queue
+from retain.review.pages import customer, customers, figures, people, portfolio, proof, queue
 
 __all__ = ["ROUTERS"]
 
@@ -11,5 +11,6 @@ ROUTERS = (
     portfolio.router,
     proof.router,
     figures.router,
+    people.router,
 )
 """The routes of every page."""
