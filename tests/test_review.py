@@ -26,8 +26,10 @@ from review_company import (
 )
 
 from retain.actions import open_store
+from retain.actions.evidence import note_outcomes
 from retain.actions.importing import import_week
 from retain.actions.keeping import keep_queue
+from retain.actions.letters import write_letter
 from retain.actions.queue import QueueRules
 from retain.errors import ConfigError
 from retain.review import place_door
@@ -134,6 +136,22 @@ def test_every_customer_has_a_page_with_reasons_that_add_up(desk):
         assert bool(row["eligible"]) == ("Why this probability" in page.text)
 
 
+def test_the_link_of_an_alert_opens_the_page_of_its_customer(desk):
+    """Seen to fail when the link held the id unquoted: a slash in it led to a page of its own."""
+    browser = signed_in(desk)
+    about = {"rule": "silence", "sentence": "s", "evidence": [], "happened_at": "2026-11-15"}
+    for who in [row["customer_id"] for row in desk.store.rows("SELECT customer_id FROM scores")]:
+        rows = [about | {"customer_id": who}, about | {"rule": "data_stale", "customer_id": None}]
+        page = "https://retain.acme.example/"
+        letter = write_letter("k", "Bo", False, rows, company="acme", page=page)
+        own, start = (
+            line.link.removeprefix("https://retain.acme.example") for line in letter.lines
+        )
+        answer = browser.get(own)
+        assert (200, 200) == (answer.status_code, browser.get(start).status_code)
+        assert f'action="{path_of(who)}/judgement"' in answer.text
+
+
 def test_three_opinions_are_kept_apart_and_shown_side_by_side(desk, listed):
     browser = signed_in(desk)
     who = listed[0]["customer_id"]
@@ -229,6 +247,7 @@ def test_a_list_is_saved_with_numbers_as_numbers_and_nothing_that_runs(desk):
     ["=1+1", "+1", "-1", "@A1", "\t=1", "\n=1", "\u200b=1", " =1", "＝1", "\ufeff@x", "|calc"],
 )
 def test_a_text_that_a_spreadsheet_would_run_is_disarmed(text):
+    """Seen to fail when texts were saved as they are."""
     assert harmless(text).startswith("'")
 
 
@@ -281,6 +300,7 @@ def test_nobody_sees_anything_before_signing_in(desk, listed):
 
 
 def test_an_owner_sees_own_accounts_only_and_others_look_as_if_they_were_not_there(desk):
+    """Seen to fail with lists that were not cut to the owner."""
     own = desk.door.people.account("Oda").owner
     browser = signed_in(desk, "Oda")
     rows = desk.store.rows("SELECT customer_id, owner FROM scores")
@@ -297,6 +317,7 @@ def test_an_owner_sees_own_accounts_only_and_others_look_as_if_they_were_not_the
 
 
 def test_an_owner_cannot_write_about_somebody_elses_account(desk):
+    """Seen to fail when a page did not ask whose account it is."""
     own = desk.door.people.account("Oda").owner
     browser = signed_in(desk, "Oda")
     other = desk.store.row("SELECT customer_id FROM scores WHERE owner <> :o AND eligible", o=own)[
@@ -365,6 +386,7 @@ def test_a_page_for_others_asks_for_people_first(place):
 
 
 def test_names_sentences_and_comments_are_text_wherever_they_are_shown(desk, listed):
+    """Seen to fail with templates that do not escape."""
     browser = signed_in(desk)
     who = HOSTILE
     verdict_of(desk, browser, who, comment=HOSTILE)
@@ -378,6 +400,7 @@ def test_names_sentences_and_comments_are_text_wherever_they_are_shown(desk, lis
 
 
 def test_no_page_could_run_a_script_that_is_not_ours(desk, listed):
+    """Seen to fail with 'unsafe-inline' in the policy."""
     browser = signed_in(desk)
     answer = browser.get(path_of(listed[0]["customer_id"]))
 
@@ -394,6 +417,7 @@ def test_no_page_could_run_a_script_that_is_not_ours(desk, listed):
 
 @pytest.mark.parametrize("token", ["", "forged", None])
 def test_a_form_without_this_sessions_token_writes_nothing(desk, listed, token):
+    """Seen to fail when every token fitted."""
     browser = signed_in(desk)
     answer = verdict_of(desk, browser, listed[0]["customer_id"], form_token=token or "")
 
@@ -409,6 +433,7 @@ def test_the_token_of_another_session_is_refused(desk, listed):
 
 
 def test_a_form_sent_from_another_site_is_refused(desk, listed):
+    """Seen to fail when the headers were not looked at."""
     browser = signed_in(desk)
     token = form_token(browser.get("/"))
     for headers in (
@@ -423,6 +448,7 @@ def test_a_form_sent_from_another_site_is_refused(desk, listed):
 
 
 def test_a_forged_an_ended_and_an_old_session_open_nothing(desk):
+    """Seen to fail when the stored hash opened a session, too, or signing out ended none."""
     browser = signed_in(desk)
     token = browser.cookies["retain_session"]
     for forged in ("x", "a" * 43, token[:-1], "' OR 1=1 --", desk_hash(token)):
@@ -462,6 +488,7 @@ def test_signing_in_makes_a_new_session_that_no_script_can_read(desk):
 
 
 def test_guessing_a_password_ends_after_a_few_attempts_even_with_the_right_one(desk):
+    """Seen to fail without the count of failures."""
     # scrypt is slow on purpose, so the failures before the last are noted directly
     for _ in range(MOST_BY_NAME - 1):
         desk.door.people.note_failure("lena", "10.0.0.9")
@@ -510,6 +537,7 @@ def test_the_proxys_header_is_believed_from_the_proxy_alone(place):
 
 
 def test_a_request_under_another_name_is_refused(desk):
+    """Seen to fail when the host was not looked at."""
     for host in ("evil.example", "[", "127.0.0.1.evil.example", ""):
         assert 400 == visit(desk).get("/sign-in", headers={"host": host}).status_code
 
@@ -526,6 +554,7 @@ def test_a_request_under_another_name_is_refused(desk):
     ],
 )
 def test_a_path_leads_nowhere_else(desk, path):
+    """Seen to fail when any period led to its folder."""
     answer = signed_in(desk).get(path)
     assert 404 == answer.status_code
     assert "root:" not in answer.text
@@ -535,6 +564,7 @@ def test_a_path_leads_nowhere_else(desk, path):
     "text", ["' OR '1'='1", "x'; DROP TABLE scores; --", '" UNION SELECT password FROM people --']
 )
 def test_sql_in_what_is_asked_for_is_text(desk, text):
+    """Seen to fail with a filter's text written into the statement."""
     browser = signed_in(desk)
     for name in ("q", "owner", "segment", "sort", "way", "risk_band", "eligible"):
         assert 200 == browser.get("/customers", params={name: text}).status_code
@@ -573,7 +603,7 @@ def strip(page):
 def test_every_list_answers_within_a_second_with_a_hundred_thousand_customers(tmp_path):
     n = 100_000
     rng = np.random.default_rng(5)
-    small, drivers = make_week(8, hostile=False)["scores"], make_week(8)["drivers"].iloc[:0]
+    small, drivers = make_week(8, hostile=False)["scores"], make_week(8)["drivers"].iloc[:8]
     scores = pd.DataFrame({name: [None] * n for name in small}).astype(object)
     scores["customer_id"] = [f"C{i:06d}" for i in range(n)]
     scores["as_of"], scores["eligible"] = AS_OF, True
@@ -585,11 +615,20 @@ def test_every_list_answers_within_a_second_with_a_hundred_thousand_customers(tm
     scores["segment"] = rng.choice(["large", "mid", "small"], n)
     scores["owner"] = rng.choice([f"owner {i}" for i in range(40)], n)
     scores["model_version"] = scores["config_version"] = "v"
+    drivers = pd.concat([drivers] * n, ignore_index=True).assign(
+        customer_id=np.repeat(scores["customer_id"].to_numpy(), 8),
+        as_of=AS_OF,
+        rank=np.tile(np.arange(1, 9), n),
+    )
     address = f"sqlite:///{tmp_path / 'actions.db'}"
     with open_store(address) as store:
         manifest = {"currency": "EUR", "horizon_weeks": 13}
+        before = time.process_time()
         import_week(store, AS_OF, scores, drivers, manifest, fingerprint="x")
         keep_queue(store, AS_OF, QueueRules(400))
+        brought_in = time.process_time() - before
+        left = zip(scores["customer_id"], rng.random(n) < chance / 4, strict=True)
+        note_outcomes(store, {AS_OF: list(left)})
     desk = desk_for(address, tmp_path, signs_in=False)
     browser = visit(desk)
     browser.get("/sign-in")
@@ -597,11 +636,13 @@ def test_every_list_answers_within_a_second_with_a_hundred_thousand_customers(tm
     for path in (
         *("/", "/?tab=next&q=c09", "/customers", "/customers?page=1900", "/customers?q=99"),
         *("/customers?sort=mrr&way=up", "/customers?owner=owner+3&sort=risk", "/portfolio"),
-        *("/customers/C050000", "/misses"),
+        *("/customers/C050000", "/misses", "/scoreboard"),
     ):
         before = time.process_time()  # of this process: others on the machine do not count
         assert 200 == browser.get(path).status_code
         took[path] = time.process_time() - before
     desk.store.close()
 
+    print(f"brought in within {brought_in:.1f} s of CPU; {took}")
+    assert brought_in < 15.0
     assert {} == {path: seconds for path, seconds in took.items() if seconds > 1.0}

@@ -7,8 +7,12 @@ import string
 from pathlib import Path
 
 import pytest
+from report_week import HOSTILE
 
+from retain.explain import describe
+from retain.features import FEATURES, Column
 from retain.review import words
+from retain.review.reasons import reason_texts, say_reason
 from retain.review.words import LANGUAGES, catalogue
 
 ROOM = Path(words.__file__).parent
@@ -115,6 +119,46 @@ def test_every_text_that_is_asked_for_is_there_and_every_text_is_asked_for():
 )
 def test_a_text_left_in_markup_is_found(markup, found):
     assert found == written_in_markup(markup)
+
+
+FOREIGN = [name for name in LANGUAGES if name != "en"]
+
+
+@pytest.mark.parametrize("language", FOREIGN)
+def test_every_label_and_signal_of_a_feature_is_said_in_every_language(language):
+    """Seen to fail with one label changed in its feature alone."""
+    texts = reason_texts(language)
+
+    assert {one.label for one in FEATURES} == set(texts["label"])
+    assert {one.signal for one in FEATURES} == set(texts["signal"])
+    for part in texts.values():
+        for english, text in part.items():
+            spare = {"n"} if english in ("few", "many", "other") else set()
+            assert blanks(english) | spare == blanks(text), english
+
+
+@pytest.mark.parametrize("language", FOREIGN)
+@pytest.mark.parametrize(
+    ("value", "earlier", "peer"),
+    [(5.0, 14.0, 13.0), (14.0, 5.0, 13.0), (5.0, 5.0, None), (5.0, None, 1.0), (None, None, 2.0)],
+)
+def test_every_form_of_a_sentence_is_said_in_every_language(language, value, earlier, peer):
+    """The numbers stay; nothing stays in English but names."""
+    numbers = re.compile(r"\d[\d,.]*")
+    for feature in FEATURES:
+        label = feature.label.format(weeks="13 weeks", item="reports", ITEM="NPS")
+        column = Column(feature.name, feature, None, label)
+        sentence = describe(column, value, earlier, peer, "EUR")
+        said = say_reason(sentence, language)
+
+        english = set(re.findall(r"[A-Za-z]{3,}", said)) - {"EUR", "NPS", "reports"}
+        assert set() == english, sentence
+        assert sorted(numbers.findall(sentence)) == sorted(numbers.findall(said)), sentence
+
+
+def test_a_sentence_of_a_companys_own_feature_stays_as_it_is():
+    assert "Boats: 3" == say_reason("Boats: 3", "ar")
+    assert HOSTILE == say_reason(HOSTILE, "ar")
 
 
 def test_arabic_counts_as_arabic_does():

@@ -22,6 +22,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from retain.report.wording import NOTHING, chance, clean, money, money_short, number, points, tenths
 from retain.review.desk import Desk
+from retain.review.reasons import say_reason, say_signal
 from retain.review.words import LANGUAGES, Words, preferred, words
 
 __all__ = [
@@ -272,6 +273,8 @@ def draw_page(
         "said": t(f"said.{said}") if t.has(f"said.{said}") else "",
         "as_of": None,
         "placed": lambda row: placed(row, t, desk.currency),
+        "reason": lambda text: clean(say_reason(text or "", t.language)),
+        "signal_name": lambda name: clean(say_signal(name or "", t.language)),
         "moment": lambda text: _moment(text, desk.zone, t),
         "today": datetime.now(desk.zone).date().isoformat(),
     }

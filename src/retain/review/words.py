@@ -14,7 +14,7 @@ from typing import Any
 
 from retain.report.wording import NOTHING, number
 
-__all__ = ["LANGUAGES", "Words", "catalogue", "preferred", "words"]
+__all__ = ["LANGUAGES", "Words", "catalogue", "plural", "preferred", "words"]
 
 _FOLDER = Path(__file__).parent / "texts"
 LANGUAGES: tuple[str, ...] = tuple(
@@ -35,6 +35,17 @@ def _plural_ar(n: int) -> str:
 
 
 _PLURALS = {"en": _plural_en, "ar": _plural_ar}
+
+
+def plural(language: str, n: int) -> str:
+    """Name the form that a language has for a count.
+
+    Examples
+    --------
+    >>> plural("en", 4), plural("ar", 4), plural("ar", 13)
+    ('other', 'few', 'many')
+    """
+    return _PLURALS[language](n)
 
 
 @functools.cache
@@ -91,7 +102,7 @@ class Words:
 
     def n(self, key: str, count: float, **values: object) -> str:
         """Give the text for a count, in the form that this language has for it."""
-        form = _PLURALS[self.language](int(count))
+        form = plural(self.language, int(count))
         text = self._texts.get(f"{key}.{form}") or self._texts[f"{key}.other"]
         return text.format(n=number(count), **values)
 
