@@ -298,7 +298,7 @@ def test_a_customer_who_turns_up_later_brings_the_events_set_aside(tmp_path, mon
 def test_what_was_damaged_in_the_store_is_made_again(tmp_path, monkeypatch, damage):
     folder, store = write(tmp_path / "usage", events()), tmp_path / "store"
     before = fold_kept(folder, store, monkeypatch)[0]
-    weeks = sorted((store / "weeks" / "usage").glob("*.parquet"))
+    weeks = sorted((store / "weeks" / "usage").glob("*.arrow"))
     if damage == "lost":
         weeks[3].unlink()
     if damage == "cut short":

@@ -17,8 +17,7 @@ from tiny import LISTS, SUNDAY, UNTIL, Frames, copies, features, fold, read, tab
 from witness import cut
 
 from retain.tables import Tables
-from retain.weeks import FOLDS, Calendar, FoldedWeeks, PanelRows
-from retain.weeks import fold as folding
+from retain.weeks import FOLDS, Calendar, FoldedWeeks, PanelRows, tablefold
 from retain.weeks.calendar import WEEKDAYS
 from retain.weeks.fold import most_used_features
 from retain.weeks.kept import KeptWeeks
@@ -195,7 +194,7 @@ def files(store: Path, panel: str = "*") -> dict[str, tuple[bytes, int]]:
     """Each week's file: its bytes, and when it was written."""
     return {
         f"{path.parent.name}/{path.stem}": (path.read_bytes(), path.stat().st_mtime_ns)
-        for path in sorted((store / "weeks").glob(f"{panel}/*.parquet"))
+        for path in sorted((store / "weeks").glob(f"{panel}/*.arrow"))
     }
 
 
@@ -285,7 +284,7 @@ def test_tables_folded_some_customers_at_a_time_give_the_same_weeks(
         counted = "SELECT count(*) FROM payments"
         there = tables.con.sql(counted).fetchall()
         whole = fold(tables, copies())
-        monkeypatch.setattr(folding, "PART_ROWS", 1)
+        monkeypatch.setattr(tablefold, "PART_ROWS", 1)
         same(whole, fold(tables, copies()))
         assert there == tables.con.sql(counted).fetchall()
 
@@ -357,7 +356,7 @@ def _empty_object(path: Path) -> None:
 
 @pytest.mark.parametrize("harm", [_delete, _cut_short, _scramble, _empty_object])
 @pytest.mark.parametrize(
-    "name", ["usage/weeks.json", "dictionaries.json", "usage/2024-05-12.parquet"]
+    "name", ["usage/weeks.json", "dictionaries.json", "usage/2024-05-12.arrow"]
 )
 def test_what_was_lost_or_cut_short_is_folded_again(
     harm: Callable[[Path], None], name: str, tmp_path: Path
@@ -372,21 +371,21 @@ def test_what_was_lost_or_cut_short_is_folded_again(
         same(first, fold(tables, store=tmp_path))
 
     assert {n: one[0] for n, one in before.items()} == {n: one[0] for n, one in after.items()}
-    if harm in (_delete, _cut_short) and name.endswith(".parquet"):
+    if harm in (_delete, _cut_short) and name.endswith(".arrow"):
         assert written(before, after) == {"usage/2024-05-12"}
 
 
 def test_weeks_that_can_never_be_read_are_folded_every_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = KeptWeeks.write
+    whole = KeptWeeks.write_rows
 
-    def spoil(self: KeptWeeks, given: Any) -> None:
-        whole(self, given)
-        for path in self.folder.glob("*.parquet"):
+    def spoil(self: KeptWeeks, *given: Any) -> None:
+        whole(self, *given)
+        for path in self.folder.glob("*.arrow"):
             _scramble(path)
 
-    monkeypatch.setattr(KeptWeeks, "write", spoil)
+    monkeypatch.setattr(KeptWeeks, "write_rows", spoil)
     usage = table("customer_id occurred_at", "a 2024-06-25")
     with read({"usage": usage}) as tables:
         for _ in range(3):
@@ -425,7 +424,8 @@ def test_a_new_feature_name_leaves_the_bits_of_the_others_alone(tmp_path: Path) 
 
     assert written(before, files(tmp_path)) == {"usage/2024-06-30"}
     assert json.loads((tmp_path / "weeks/dictionaries.json").read_text()) == {
-        "usage_feature": ["m", "n", "a"]
+        "customers": ["a"],
+        "usage_feature": ["m", "n", "a"],
     }
     assert value(features(known, AS_OF), "a", "distinct_features_4w") == 3
 

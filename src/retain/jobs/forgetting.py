@@ -104,7 +104,7 @@ def forget(
         for table, n in store.forget(who, actor=actor).items():
             erased[f"action store: {table}"] = n
         if erased and (files.folder / KEPT_WEEKS).exists():
-            count = sum(path.suffix == ".parquet" for path in _below(files.folder / KEPT_WEEKS))
+            count = sum(path.suffix == ".arrow" for path in _below(files.folder / KEPT_WEEKS))
             shutil.rmtree(files.folder / KEPT_WEEKS)
             erased["kept weeks, folded again from the sources"] = count
     if not erased:

@@ -15,6 +15,7 @@ from retain.tables.sql import quoted, word
 __all__ = ["Cast", "cast_of", "is_number_type", "text_of"]
 
 NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
+WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
 BLANKS = "' \t\n\r\u00a0\ufeff\u2003'"
 MOST = "1.7976931348623157e308"  # the greatest finite number: no engine calls it by the same name
 NOTHING = "('', 'nan', 'nat', 'none', 'null', '<na>', 'n/a', '\\n', 'na')"
@@ -58,6 +59,11 @@ class Cast:
 def is_number_type(kind: str) -> bool:
     """Tell whether a database type is a number."""
     return kind.upper().removeprefix("U").startswith(NUMBERS)
+
+
+def is_whole_type(kind: str) -> bool:
+    """Tell whether a database type holds whole numbers only."""
+    return kind.upper().removeprefix("U") in WHOLE
 
 
 def text_of(column: str, kind: str) -> str:
@@ -133,6 +139,8 @@ def cast_of(
             f"{EXPECTED[spec.kind]}. Map another column, or convert it with `query`"
         )
     if spec.kind == "id":
+        if is_whole_type(upper) and not words:  # nothing to trim, no word for nothing, no point
+            return Cast(f"CAST({name} AS VARCHAR)", "", f"missing {spec.name}")
         return _id(text, spec)
     if spec.kind == "text":
         return Cast(text, "", "")

@@ -40,6 +40,8 @@ def open_work(folder: Path, timezone: str) -> Any:
     if rows_of(con, "SELECT current_setting('enable_progress_bar')")[0][0]:
         con.execute("SET enable_progress_bar = false")
     con.execute("SET preserve_insertion_order = true")
+    # the tables live as long as one run: packing them costs as much again as casting and checking
+    con.execute("SET force_compression = 'uncompressed'")
     con.execute(f"SET TimeZone = {word(timezone)}")
     con.execute(f"SET temp_directory = {word(str(folder / 'spill'))}")
     return con

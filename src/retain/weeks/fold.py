@@ -6,10 +6,9 @@ the weeks whose rows changed; an unchanged table is not read at all.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -22,14 +21,7 @@ from retain.tables import Tables
 from retain.tables.server import ServerLog
 from retain.weeks.calendar import Calendar
 from retain.weeks.facts import FACTS
-from retain.weeks.kept import (
-    KeptWeeks,
-    by_week,
-    in_time,
-    panel_of,
-    read_json,
-    write_text,
-)
+from retain.weeks.kept import read_json, write_text
 from retain.weeks.logfold import fold_log
 from retain.weeks.memory import give_back
 from retain.weeks.rows import FoldedWeeks, PanelRows
@@ -38,24 +30,20 @@ from retain.weeks.streams import (
     MASK_VALUES,
     ORDER_OF,
     WORD_BITS,
-    Facts,
     Source,
     day_number,
     seconds,
     struct,
 )
+from retain.weeks.tablefold import FOLD_VERSION, fold_table
 
 __all__ = ["FOLDS", "fold_tables", "most_used_features"]
 
 FOLDS = tuple(FACTS)  # panels in the order in which they are folded
-FOLD_VERSION = (
-    2  # raise when the meaning of a measure changes, so that stored weeks are folded again
-)
 _TEXT_COLUMNS = ("segment", "plan", "region", "industry")
 _STAMPS = {"usage": "occurred_at", "interactions": "opened_at", "subscriptions": "started_at"}
 _SQL_TYPES = {"number": "DOUBLE", "text": "VARCHAR"}
 ALWAYS = -(10**6)  # a week before all others
-PART_ROWS = 250_000  # rows of a table that are folded in one go
 
 
 def fold_tables(
@@ -110,7 +98,7 @@ def fold_tables(
             continue
         source = _source(tables, name, calendar, book, top_features)
         facts = FACTS[name](source)
-        panels[name] = _fold_panel(tables, name, facts, source, store, book, ids)
+        panels[name] = fold_table(tables, name, facts, source, ids, numbers=book.lists, store=store)
         for measure, column in facts.dictionaries.items():
             categories[f"{name}.{measure}"] = book.values(f"{name}_{column}")
     book.save()
@@ -209,9 +197,6 @@ class _Dictionaries:
     def values(self, name: str) -> tuple[str, ...]:
         return tuple(self.lists.get(name, ()))
 
-    def of_table(self, table: str) -> dict[str, list[str]]:
-        return {name: v for name, v in self.lists.items() if name.startswith(f"{table}_")}
-
     def save(self) -> None:
         if self.path is not None:
             write_text(self.path, json.dumps(self.lists, ensure_ascii=False, sort_keys=True))
@@ -242,10 +227,11 @@ def _source(
     if name == "usage" and "user_id" in columns:
         seen = Source(name, calendar, columns).known(day_number("occurred_at"))
         con.execute(
-            'CREATE OR REPLACE TEMP TABLE "dict_usage_user" AS SELECT customer_id, value, '
-            "CAST(row_number() OVER (PARTITION BY customer_id ORDER BY seen, value) - 1 AS INTEGER)"
+            'CREATE OR REPLACE TEMP TABLE "dict_usage_user" AS SELECT i.no AS customer_id, value, '
+            "CAST(row_number() OVER (PARTITION BY i.no ORDER BY seen, value) - 1 AS INTEGER)"
             f" AS no FROM (SELECT customer_id, user_id AS value, min({seen}) AS seen FROM usage"
-            " WHERE user_id IS NOT NULL GROUP BY customer_id, user_id)"
+            " WHERE user_id IS NOT NULL GROUP BY customer_id, user_id) AS u"
+            " JOIN ids AS i ON i.id = u.customer_id"
         )
         most = con.sql('SELECT coalesce(max(no), 0) + 1 FROM "dict_usage_user"').fetchall()[0][0]
         con.execute(f'DELETE FROM "dict_usage_user" WHERE no >= {MASK_VALUES}')
@@ -266,83 +252,6 @@ def _source(
     )
 
 
-def _facts_sql(facts: Facts, source: Source) -> str:
-    """One row per fact: customer, week, lag, order, every measure (null where it adds nothing)."""
-    selects = []
-    for stream in facts.streams:
-        adds = ", ".join(
-            f'CAST({stream.adds.get(measure, "NULL")} AS {_kind(op)}) AS "{measure}"'
-            for measure, op in facts.ops.items()
-        )
-        week = source.calendar.week_sql("fact_day")
-        selects.append(
-            f"SELECT customer_id, {week} AS week, {source.lag('fact_day', 'fact_known')} AS lag, "
-            f"fact_order, {', '.join(_quoted(facts.ops))} FROM (SELECT customer_id, "
-            f"{stream.day} AS fact_day, {stream.known} AS fact_known, {stream.order} AS fact_order,"
-            f" {adds} FROM {stream.rows} AS r WHERE {stream.where})"
-        )
-    return " UNION ALL ".join(selects)
-
-
-def _aggregate(measure: str, op: str) -> str:
-    """Combine one measure of a customer's week; equal for every order of the rows."""
-    name = f'"{measure}"'
-    if op == "last":  # equal stamps are settled by the value itself
-        said = f"FILTER (WHERE {name} IS NOT NULL)"
-        last = f"arg_max({name}, {struct(at='fact_order', value=name)}) {said} AS {name}"
-        return f'{last}, CAST(max(fact_order) {said} AS DOUBLE) AS "{ORDER_OF.format(measure)}"'
-    if op == "bits":
-        return f"CAST(bit_or({name}) AS BIGINT) AS {name}"
-    # rounded, as the last digits of a sum depend on the order of its terms
-    return f"round(sum({name}), 9) AS {name}" if op == "sum" else f"{op}({name}) AS {name}"
-
-
-def _fold_sql(facts: Facts, source: Source) -> str:
-    aggregates = ", ".join(_aggregate(measure, op) for measure, op in facts.ops.items())
-    return (
-        f"SELECT customer_id, week, lag, {aggregates} FROM ({_facts_sql(facts, source)}) "
-        "GROUP BY customer_id, week, lag"
-    )
-
-
-def _fold_panel(
-    tables: Tables,
-    name: str,
-    facts: Facts,
-    source: Source,
-    store: Path | None,
-    book: _Dictionaries,
-    ids: Any,
-) -> PanelRows:
-    """Fold one panel; of an unchanged table the stored weeks are read instead."""
-    sql = _fold_sql(facts, source)
-
-    def made() -> Any:
-        parts: list[Any] = []
-        for some in _parts(tables, name, ids):
-            with _only(tables.con, name, some), _passes(tables.con, facts):
-                parts.append(tables.con.sql(sql).to_arrow_table())
-        return in_time(parts, ids)
-
-    if store is None:
-        return panel_of(made(), ids, facts.folded)
-    kept = KeptWeeks(store / "weeks" / name, source.calendar)
-    recipe = _hash(sql, *facts.passes.values(), FOLD_VERSION, *sorted(source.words.items()))
-    content = tables.fingerprints.get(name, "")
-    known = kept.open(recipe, book.lists)
-    if content and kept.content == content and not kept.is_damaged:
-        with contextlib.suppress(OSError, ValueError):  # what cannot be read is folded again
-            return panel_of(kept.read(), ids, facts.folded)
-        known = {}
-    table = made()
-    hashes = _week_hashes(tables.con, table)
-    changed = {week for week, value in hashes.items() if known.get(week) != value}
-    kept.forget({*changed, *(set(known) - set(hashes))})
-    kept.write({week: rows for week, rows in by_week(table).items() if str(week) in changed})
-    kept.close(recipe, content, hashes, book.of_table(name))
-    return panel_of(table, ids, facts.folded)
-
-
 def _fold_log(
     tables: Tables,
     name: str,
@@ -359,61 +268,13 @@ def _fold_log(
     recipe = _hash("log", FOLD_VERSION, calendar, sorted(columns), *source.measures, *top)
     try:
         if isinstance(log, ServerLog):
-            return fold_on_server(log, ids, source, book.lists, _fold_sql, recipe, store)
+            return fold_on_server(log, ids, source, book.lists, recipe, store)
         return fold_log(log, list(ids), source, book.lists, recipe=recipe, store=store)
     except (OSError, ValueError) as problem:
         raise StoreError(
             f"store: the folded weeks of {name} cannot be read or written: {problem}. Check the "
             "disk, or delete the folder weeks in the store."
         ) from problem
-
-
-def _week_hashes(con: Any, table: Any) -> dict[str, str]:
-    """Hash each week's folded rows, whatever their order."""
-    con.register("folded_rows", table)
-    found = con.sql(
-        "SELECT week, count(*), bit_xor(h), CAST(sum(h % 1000000007) AS BIGINT) FROM "
-        f"(SELECT week, hash({', '.join(_quoted(table.column_names))}) AS h FROM folded_rows) "
-        "GROUP BY week"
-    ).fetchall()
-    con.unregister("folded_rows")
-    return {str(week): f"{rows}-{mixed}-{added}" for week, rows, mixed, added in found}
-
-
-def _parts(tables: Tables, name: str, ids: Any) -> list[Any]:
-    """Cut the customers into those whose rows are folded in one go: a bound on memory."""
-    if not len(ids) or "customer_id" not in tables.columns[name]:
-        return [ids]
-    rows = tables.counts[name].used
-    return list(np.array_split(ids, min(rows // PART_ROWS + 1, len(ids))))
-
-
-@contextlib.contextmanager
-def _only(con: Any, name: str, some: Any) -> Iterator[None]:
-    """Let a table hold the rows of some customers alone, as long as they are not all."""
-    if len(some) == con.sql("SELECT count(*) FROM ids").fetchall()[0][0]:
-        yield
-        return
-    ((work,),) = con.sql("SELECT current_database()").fetchall()
-    first, last = (str(one).replace("'", "''") for one in (some[0], some[-1]))
-    con.execute(
-        f'CREATE TEMP VIEW {name} AS SELECT * FROM "{work}".main.{name} '
-        f"WHERE customer_id BETWEEN '{first}' AND '{last}'"
-    )
-    try:
-        yield
-    finally:
-        con.execute(f"DROP VIEW temp.main.{name}")
-
-
-@contextlib.contextmanager
-def _passes(con: Any, facts: Facts) -> Iterator[None]:
-    """Lay out the ordered passes that the facts read, and clear them away."""
-    for name, sql in facts.passes.items():
-        con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
-    yield
-    for name in reversed(facts.passes):
-        con.execute(f"DROP TABLE {name}")
 
 
 def _constants(tables: Tables, ids: Any) -> dict[str, Any]:
@@ -543,10 +404,6 @@ def _with_comments(folded: FoldedWeeks, tables: Tables) -> FoldedWeeks:
     )
     texts = np.asarray(np.ma.filled(got["comment"], ""), dtype=object)
     return replace(folded.with_panel("comments", rows), texts=texts)
-
-
-def _kind(op: str) -> str:
-    return "BIGINT" if op == "bits" else "DOUBLE"
 
 
 def _quoted(names: Iterable[str], prefix: str = "") -> list[str]:

@@ -1,4 +1,4 @@
-"""Folded weeks kept between runs: one Parquet file a week, and a book that says what they hold."""
+"""Folded weeks kept between runs: one Arrow file a week, and a book that says what they hold."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from retain.weeks.calendar import Calendar
 from retain.weeks.rows import PanelRows, in_order, narrowed
 
-__all__ = ["KeptWeeks", "read_json", "write_text"]
+__all__ = ["KeptWeeks", "number_customers", "read_json", "read_week", "write_text"]
+
+BOOK, MARKS = "weeks.json", "customers.marks"
 
 
 class KeptWeeks:
@@ -36,6 +38,7 @@ class KeptWeeks:
         self.folder, self.calendar = folder, calendar
         self.book: dict[str, Any] = {}
         self.is_damaged = False
+        self.thinned: set[int] = set()  # weeks read in which someone is who is no customer now
         folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -48,11 +51,6 @@ class KeptWeeks:
         """Fingerprint of the table from which all weeks were folded."""
         return self.book.get("content", "")
 
-    @property
-    def paths(self) -> list[str]:
-        """The files of all weeks."""
-        return sorted(str(self._path(week)) for week in self.weeks)
-
     def open(self, recipe: str, dictionaries: dict[str, list[str]]) -> dict[str, str]:
         """Read the book; return the weeks that can be relied on.
 
@@ -63,7 +61,7 @@ class KeptWeeks:
         dictionaries
             Numbering of texts now: weeks folded with another one are of no use.
         """
-        book = read_json(self.folder / "weeks.json")
+        book = read_json(self.folder / BOOK)
         sizes, texts = book.get("sizes", {}), book.get("dictionaries", {})
         same = book.get("recipe") == recipe and all(
             _hash(dictionaries.get(name, [])[:size]) == mark for name, (size, mark) in texts.items()
@@ -81,41 +79,6 @@ class KeptWeeks:
         self.book = {**self.book, "content": "", "weeks": left}
         self._save()
 
-    def write(self, weeks: dict[int, Any]) -> None:
-        """Write Arrow tables of folded rows, a file a week, each aside and then moved into place.
-
-        Parameters
-        ----------
-        weeks
-            Week to all its rows, as `by_week` gives them.
-        """
-        import pyarrow.parquet as pq
-
-        for week, rows in weeks.items():
-            path = self._path(str(week))
-            aside = _aside(path)
-            pq.write_table(
-                rows, aside, compression="lz4", use_dictionary=False, write_statistics=False
-            )
-            aside.replace(path)
-
-    def read(self) -> Any:
-        """Read all weeks into one Arrow table, oldest first; None when there are none.
-
-        Raises
-        ------
-        OSError, ValueError
-            When a file is lost or cannot be read.
-        """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        read = []
-        for week in sorted(self.weeks, key=int):
-            with pq.ParquetFile(self._path(week)) as file:
-                read.append(file.read(use_threads=False))
-        return pa.concat_tables(read) if read else None
-
     def write_rows(self, rows: PanelRows, numbers: NDArray[np.int32]) -> dict[int, PanelRows]:
         """Write all rows of a run of weeks, a file a week; return them by week.
 
@@ -127,20 +90,17 @@ class KeptWeeks:
             Number in the files of each customer.
         """
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         rows = rows.take(np.argsort(rows.week, kind="stable"))
-        weeks, edges = np.unique(rows.week, return_index=True)
+        edges = np.flatnonzero(np.diff(rows.week, prepend=rows.week[:1] - 1))
+        weeks = rows.week[edges]
+        ends = np.append(edges, len(rows))[1:]
         written = {}
-        for week, first, end in zip(weeks.tolist(), edges, [*edges[1:], len(rows)], strict=True):
+        for week, first, end in zip(weeks.tolist(), edges, ends, strict=True):
             one = rows.take(slice(first, end))
-            table = pa.table({"customer": numbers[one.customer], "lag": one.lag, **one.measures})
-            path = self._path(str(week))
-            aside = _aside(path)
-            pq.write_table(
-                table, aside, compression="lz4", use_dictionary=False, write_statistics=False
-            )
-            aside.replace(path)
+            measures = {name: narrowed(values) for name, values in one.measures.items()}
+            table = {"customer": numbers[one.customer], "lag": one.lag, **measures}
+            _write(self._path(str(week)), pa.table(table))
             written[week] = one
         return written
 
@@ -154,24 +114,45 @@ class KeptWeeks:
         positions
             Position of each number in the files, -1 for customers who are not there just now.
         """
-        import pyarrow.parquet as pq
-
         read = {}
         for week in weeks:
             if self._size(str(week)) is None:
                 continue
-            with pq.ParquetFile(self._path(str(week))) as file:
-                table = file.read(use_threads=False)
+            table = _read(self._path(str(week)))
             columns = {name: table[name].to_numpy() for name in table.column_names}
             who = positions[columns.pop("customer")]
             rows = PanelRows(
                 who, np.full(len(who), week, np.int32), columns.pop("lag"), columns, {}
             )
             if len(who) and (np.any(who < 0) or np.any(np.diff(who) < 0)):
+                if np.any(who < 0):
+                    self.thinned.add(int(week))
                 rows = rows.take(np.flatnonzero(who >= 0))
                 rows = rows.take(np.lexsort((rows.lag, rows.customer)))
             read[week] = rows
         return read
+
+    def mark(self, week: int) -> str:
+        """Hash a week's file."""
+        return hashlib.sha256(self._path(str(week)).read_bytes()).hexdigest()[:16]
+
+    def write_marks(self, marks: NDArray[np.int64], numbers: NDArray[np.int32]) -> None:
+        """Keep a hash of each customer's rows in the table."""
+        import pyarrow as pa
+
+        order = np.argsort(numbers)
+        _write(self.folder / MARKS, pa.table({"customer": numbers[order], "mark": marks[order]}))
+
+    def read_marks(self, positions: NDArray[np.int32], customers: int) -> NDArray[np.int64] | None:
+        """Read what `write_marks` wrote, zero for whom was not there; None when it is lost."""
+        try:
+            table = _read(self.folder / MARKS)
+            who, marks = positions[table["customer"].to_numpy()], table["mark"].to_numpy()
+        except (OSError, ValueError, KeyError, IndexError):
+            return None
+        found = np.zeros(customers, dtype=np.int64)
+        found[who[who >= 0]] = marks[who >= 0]
+        return found
 
     def close(
         self,
@@ -191,8 +172,8 @@ class KeptWeeks:
             Of a long log: file by content to the weeks that it touches.
         """
         kept = {self._path(week) for week in hashes}
-        for path in self.folder.glob("*.parquet"):
-            if path not in kept:
+        for path in self.folder.iterdir():
+            if path not in kept and path.name not in (BOOK, MARKS):
                 path.unlink()
         self.book = {
             "recipe": recipe,
@@ -205,10 +186,10 @@ class KeptWeeks:
         self._save()
 
     def _save(self) -> None:
-        write_text(self.folder / "weeks.json", json.dumps(self.book, indent=0, sort_keys=True))
+        write_text(self.folder / BOOK, json.dumps(self.book, indent=0, sort_keys=True))
 
     def _path(self, week: str) -> Path:
-        return self.folder / f"{self.calendar.last_day(int(week))}.parquet"
+        return self.folder / f"{self.calendar.last_day(int(week))}.arrow"
 
     def _size(self, week: str) -> int | None:
         path = self._path(week)
@@ -245,18 +226,6 @@ def in_time(parts: list[Any], ids: Any) -> Any:
     return pa.table(columns, names=names)
 
 
-def by_week(table: Any) -> dict[int, Any]:
-    """Cut an Arrow table that is ordered by week into its weeks."""
-    weeks = table["week"].to_numpy()
-    if not len(weeks):
-        return {}
-    edges = np.flatnonzero(np.diff(weeks, prepend=weeks[:1] - 1))
-    return {
-        int(weeks[first]): table.slice(first, end - first)
-        for first, end in zip(edges, [*edges[1:], len(weeks)], strict=True)
-    }
-
-
 def panel_of(table: Any, ids: Any, ops: dict[str, str]) -> PanelRows:
     """Turn an Arrow table that is ordered by week, customer, lag into the rows of a panel.
 
@@ -289,6 +258,25 @@ def panel_of(table: Any, ids: Any, ops: dict[str, str]) -> PanelRows:
     )
 
 
+def number_customers(known: list[str], ids: Any) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Append the customers not met before; give each one's number, each number's position."""
+    given = list(ids)
+    if not known:
+        known.extend(given)
+    if known[: len(given)] == given:
+        number = np.arange(len(given), dtype=np.int32)
+    else:
+        at = {one: place for place, one in enumerate(known)}
+        for one in given:
+            if one not in at:
+                at[one] = len(known)
+                known.append(one)
+        number = np.array([at[one] for one in given], dtype=np.int32)
+    position = np.full(len(known), -1, dtype=np.int32)
+    position[number] = np.arange(len(given), dtype=np.int32)
+    return number, position
+
+
 def _positions(table: Any, ids: Any) -> NDArray[np.int64]:
     """Position of each row's customer, -1 for others."""
     import pyarrow as pa
@@ -313,6 +301,39 @@ def write_text(path: Path, text: str) -> None:
     aside = _aside(path)
     aside.write_text(text, encoding="utf-8")
     aside.replace(path)
+
+
+def _write(path: Path, table: Any) -> None:
+    """Write an Arrow file aside, then move it into place."""
+    import pyarrow as pa
+
+    aside = _aside(path)
+    how = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+    with (
+        pa.OSFile(str(aside), "wb") as file,
+        pa.ipc.new_file(file, table.schema, options=how) as out,
+    ):
+        out.write_table(table)
+    aside.replace(path)
+
+
+def read_week(path: Path, wanted: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    """Read some columns of a week's file, those that it has.
+
+    Raises
+    ------
+    OSError, ValueError
+        When it cannot be read.
+    """
+    table = _read(path)
+    return {name: table[name].to_numpy() for name in wanted if name in table.column_names}
+
+
+def _read(path: Path) -> Any:
+    import pyarrow as pa
+
+    with pa.OSFile(str(path)) as file:
+        return pa.ipc.open_file(file).read_all()
 
 
 def _aside(path: Path) -> Path:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from retain.tables.eventlog import EventLog
 from retain.weeks.calendar import DAYS_PER_WEEK, Calendar
 from retain.weeks.facts import usage
-from retain.weeks.kept import KeptWeeks
+from retain.weeks.kept import KeptWeeks, number_customers
 from retain.weeks.memory import give_back
 from retain.weeks.rows import PanelRows, in_order, narrowed
 from retain.weeks.streams import MASK_VALUES, WORD_BITS, Facts, Source
@@ -45,7 +45,7 @@ def fold_log(
     source
         The usage table as the fold sees it; its mask words are found out here.
     numbers
-        Numberings ``usage_feature`` and ``usage_customer``, append-only: what is new is appended.
+        Numberings ``usage_feature`` and ``customers``, append-only: what is new is appended.
     recipe
         Hash of how a week is folded.
     store
@@ -103,7 +103,7 @@ def fold_log(
         other = {*files, *before} - (set(files) & set(before))
         touched = set().union(*(files.get(name) or before[name] for name in other)) & expected
         touched |= expected - set(map(int, there))
-        number, position = _numbered(numbers.setdefault("usage_customer", []), ids)
+        number, position = number_customers(numbers.setdefault("customers", []), ids)
         written: dict[int, PanelRows] = {}
         if touched or set(map(int, there)) != expected:
             kept.forget({str(week) for week in touched | set(map(int, there)) - expected})
@@ -122,7 +122,7 @@ def fold_log(
                 recipe,
                 log.fingerprint,
                 marks,
-                {n: v for n, v in numbers.items() if n.startswith("usage_")},
+                {n: v for n, v in numbers.items() if n == "customers" or n.startswith("usage_")},
                 listed,
             )
         give_back()
@@ -139,19 +139,6 @@ def _facts(source: Source, features: list[str], most_users: int) -> Facts:
         "users": -(-most_users // WORD_BITS) or 1,
     }
     return usage(source.with_words(words))
-
-
-def _numbered(known: list[str], ids: list[str]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Append the customers not met before; give each one's number, each number's position."""
-    at = {one: number for number, one in enumerate(known)}
-    for one in ids:
-        if one not in at:
-            at[one] = len(known)
-            known.append(one)
-    number = np.array([at[one] for one in ids], dtype=np.int32)
-    position = np.full(len(known), -1, dtype=np.int32)
-    position[number] = np.arange(len(ids), dtype=np.int32)
-    return number, position
 
 
 def _extend(features: list[str], by_day: dict[str, dict[int, int]]) -> None:

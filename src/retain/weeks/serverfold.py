@@ -7,16 +7,16 @@ not travel again.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from retain.tables.server import ServerLog
 from retain.tables.sql import quoted, word
 from retain.weeks.facts import usage
-from retain.weeks.kept import KeptWeeks, by_week, in_time, panel_of
-from retain.weeks.rows import PanelRows
-from retain.weeks.streams import MASK_VALUES, WORD_BITS, Facts, Source, day_number
+from retain.weeks.kept import KeptWeeks, in_time, number_customers, panel_of
+from retain.weeks.rows import PanelRows, in_order
+from retain.weeks.streams import MASK_VALUES, WORD_BITS, Source, day_number
+from retain.weeks.tablefold import fold_sql
 
 __all__ = ["fold_on_server"]
 
@@ -26,7 +26,6 @@ def fold_on_server(
     ids: Any,
     source: Source,
     numbers: dict[str, list[str]],
-    fold_sql: Callable[[Facts, Source], str],
     recipe: str,
     store: Path | None,
 ) -> PanelRows:
@@ -41,9 +40,7 @@ def fold_on_server(
     source
         The usage table as the fold sees it; its mask words are found out here.
     numbers
-        Numbering ``usage_feature``, append-only: what is new is appended.
-    fold_sql
-        Writes the fold of a panel.
+        Numbering ``usage_feature``, append-only: what is new is appended; and ``customers``.
     recipe
         Hash of how a week is folded.
     store
@@ -68,6 +65,7 @@ def fold_on_server(
     sql = fold_sql(facts, source)
     if store is None:
         return panel_of(in_time([log.arrow(sql, **parts)], ids), ids, facts.folded)
+    number, position = number_customers(numbers.setdefault("customers", []), ids)
     kept = KeptWeeks(store / "weeks" / "usage", source.calendar)
     recipe = hashlib.sha256(f"{recipe} {sql}".encode()).hexdigest()[:16]
     there = kept.open(recipe, numbers)
@@ -79,10 +77,12 @@ def fold_on_server(
     kept.forget({*map(str, changed), *(set(there) - set(marks))})
     if changed:
         only = f" HAVING week IN ({', '.join(map(str, changed))})"
-        kept.write(by_week(in_time([log.arrow(sql + only, **parts)], ids)))
-    names = {name: texts for name, texts in numbers.items() if name == "usage_feature"}
+        came = in_time([log.arrow(sql + only, **parts)], ids)
+        kept.write_rows(panel_of(came, ids, facts.folded), number)
+    names = {n: texts for n, texts in numbers.items() if n in ("customers", "usage_feature")}
     kept.close(recipe, log.fingerprint, marks, names)
-    return panel_of(kept.read(), ids, facts.folded)
+    read = kept.read_rows(sorted(map(int, marks)), position)
+    return in_order([read[week] for week in sorted(read)], len(ids), facts.folded)
 
 
 def _numbered(texts: list[str]) -> str:

@@ -156,9 +156,13 @@ class Source:
         )
         known = f"{self.calendar.week_sql('known_day')} AS known_week"
         if not self.has("recorded_at"):
+            before = f"max({newest}) {frame}"
+            if is_single:  # the greatest of the earlier ones is the one before
+                before = f"lag({newest}) OVER (PARTITION BY {keys} ORDER BY {order})"
+            most = most if most == "NULL" else f"max({most}) {frame}"
             return {
-                name: f"SELECT r.*, {known}, max({newest}) {frame} AS before, "
-                f"max({most}) {frame} AS before_most FROM ({rows}) AS r"
+                name: f"SELECT r.*, {known}, {before} AS before, {most} AS before_most "
+                f"FROM ({rows}) AS r"
             }
         same = " AND ".join(f"e.{key} = l.{key}" for key in partition)
         row = f"{', '.join(f'l.{key}' for key in partition)}, l.{order}, l.known_week"

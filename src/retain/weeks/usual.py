@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from retain.errors import StoreError
 from retain.weeks.calendar import DAYS_PER_WEEK, Calendar
+from retain.weeks.kept import read_json, read_week
 
 __all__ = ["UsualWeeks", "read_usual"]
 
@@ -88,8 +89,9 @@ def read_usual(store: Path, calendar: Calendar, last_week: int, weeks: int = 26)
         "payments": ("failed",),
         "surveys": ("nps_last", "nps_last__order"),
     }
+    numbered = np.array(read_json(store / "weeks" / "dictionaries.json").get("customers", []), str)
     panels = {
-        panel: _panel(store / "weeks" / panel, calendar, last_week, weeks, wanted)
+        panel: _panel(store / "weeks" / panel, calendar, last_week, weeks, wanted, numbered)
         for panel, wanted in columns.items()
     }
     brought = {panel: rows for panel, rows in panels.items() if rows is not None}
@@ -116,42 +118,38 @@ def read_usual(store: Path, calendar: Calendar, last_week: int, weeks: int = 26)
 
 
 def _panel(
-    folder: Path, calendar: Calendar, last_week: int, weeks: int, wanted: tuple[str, ...]
+    folder: Path,
+    calendar: Calendar,
+    last_week: int,
+    weeks: int,
+    wanted: tuple[str, ...],
+    customers: NDArray[Any],
 ) -> dict[str, Any] | None:
     """Rows of one panel's newest weeks; None when the company does not have it."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     if not (folder / "weeks.json").exists():
         return None
-    tables = []
+    parts: dict[str, list[Any]] = {}
     for week in range(last_week - weeks + 1, last_week + 1):
-        path = folder / f"{calendar.last_day(week)}.parquet"
+        path = folder / f"{calendar.last_day(week)}.arrow"
         if not path.exists():
             continue  # a week without a single row
         try:
-            kept = pq.read_schema(path).names
-            names = [name for name in ("customer_id", "week", "lag", *wanted) if name in kept]
-            table = pq.read_table(path, columns=names)
-        except (OSError, ValueError) as problem:  # Arrow's errors are of these
+            there = read_week(path, ("customer", "lag", *wanted))
+            there["customer_id"] = customers[there.pop("customer")]
+        except (OSError, ValueError, IndexError) as problem:  # Arrow's errors are of these
             raise StoreError(
                 f"store: the kept week {path} cannot be read ({str(problem)[:200]}). Score again: "
                 "the week is then folded anew."
             ) from problem
-        tables.append(table)
-    if not tables:
+        known = week + there["lag"] <= last_week
+        there["week"] = np.full(len(known), week)
+        for name, values in there.items():
+            parts.setdefault(name, []).append(values[known])
+    if not parts:
         return {"customer_id": np.zeros(0, dtype=str), "week": np.zeros(0), "lag": np.zeros(0)}
-    table = pa.concat_tables(tables, promote_options="default")
-    known = table["week"].to_numpy() + table["lag"].to_numpy() <= last_week
-    table = table.filter(pa.array(known))
-    rows: dict[str, Any] = {
-        name: table[name].to_numpy(zero_copy_only=False)
-        for name in table.column_names
-        if name not in ("customer_id", "days")
-    }
-    rows["customer_id"] = np.asarray(table["customer_id"].to_pylist(), dtype=str)
-    if "days" in table.column_names:
-        rows["days"] = np.asarray(table["days"].fill_null(0).to_numpy(), dtype=np.int64)
+    rows = {name: np.concatenate(values) for name, values in parts.items()}
+    if "days" in rows:
+        rows["days"] = rows["days"].astype(np.int64)
     return rows
 
 

@@ -1,0 +1,374 @@
+"""A table of the work database folded and kept: of a changed table, only the customers who changed.
+
+The engine says what each row adds (the SQL of `facts`), by customer number; arrays add it up. All
+facts of a customer come from that customer's own rows, so that rows of others need no second look.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retain.tables import SPECS, Tables
+from retain.weeks.kept import KeptWeeks, number_customers
+from retain.weeks.rows import PanelRows, in_order, narrowed
+from retain.weeks.streams import ORDER_OF, Facts, Source, Stream, struct
+
+__all__ = ["fold_sql", "fold_table"]
+
+FOLD_VERSION = (
+    3  # raise when the meaning of a measure changes, so that stored weeks are folded again
+)
+PART_ROWS = 400_000  # rows of a table that are folded in one go
+
+Ints = NDArray[np.int64]
+
+
+def fold_sql(facts: Facts, source: Source) -> str:
+    """Write the whole fold as one statement, for a table that stays on its engine."""
+    selects = [_facts_sql(stream, source, facts.ops) for stream in facts.streams]
+    aggregates = ", ".join(_aggregate(measure, op) for measure, op in facts.ops.items())
+    return (
+        f"SELECT customer_id, week, lag, {aggregates} FROM ({' UNION ALL '.join(selects)}) "
+        "GROUP BY customer_id, week, lag"
+    )
+
+
+def fold_table(
+    tables: Tables,
+    name: str,
+    facts: Facts,
+    source: Source,
+    ids: Any,
+    *,
+    numbers: dict[str, list[str]],
+    store: Path | None,
+) -> PanelRows:
+    """Fold one table, reusing what the store keeps of customers whose rows are the same.
+
+    Parameters
+    ----------
+    tables
+        Clean tables, with the temporary table ``ids`` (id, no).
+    name
+        Which table.
+    facts, source
+        What each row says, and how the table is seen.
+    ids
+        Customer ids, ascending.
+    numbers
+        Numberings of texts, append-only: customers not met before are appended.
+    store
+        Folder of the store; none keeps nothing.
+    """
+    con, everyone = tables.con, np.ones(len(ids), dtype=bool)
+    if store is None:
+        return _folded(con, name, facts, source, everyone)
+    number, position = number_customers(numbers.setdefault("customers", []), ids)
+    kept = KeptWeeks(store / "weeks" / name, source.calendar)
+    recipe = _recipe(facts, source)
+    content = tables.fingerprints.get(name, "")
+    there = kept.open(recipe, numbers)
+    is_sound = bool(kept.content) and not kept.is_damaged
+    try:
+        read = kept.read_rows(sorted(map(int, there)), position)
+    except (OSError, ValueError):  # what cannot be read is folded again
+        read, there, is_sound = {}, {}, False
+    old = in_order([read[week] for week in sorted(read)], len(ids), facts.folded)
+    if content and is_sound and kept.content == content:
+        return old
+    marks = _marks(con, name, len(ids))
+    before = kept.read_marks(position, len(ids)) if is_sound else None
+    changed = everyone if before is None else marks != before
+    fresh = _folded(con, name, facts, source, changed)
+    rows = _joined(old.take(~changed[old.customer]), fresh, facts.folded)
+    differing = _differing(old.take(changed[old.customer]), fresh) | kept.thinned
+    weeks = _weeks_of(rows.week)
+    writing = weeks & (differing | (weeks - set(map(int, there))))
+    kept.forget({str(week) for week in writing | (set(map(int, there)) - weeks)})
+    kept.write_rows(rows.take(np.isin(rows.week, sorted(writing))), number)
+    kept.write_marks(marks, number)
+    hashes = {
+        str(week): kept.mark(week) if week in writing else there[str(week)]
+        for week in sorted(weeks)
+    }
+    texts = {n: v for n, v in numbers.items() if n == "customers" or n.startswith(f"{name}_")}
+    kept.close(recipe, content, hashes, texts)
+    return rows
+
+
+def _recipe(facts: Facts, source: Source) -> str:
+    streams = [_facts_sql(stream, source, facts.ops) for stream in facts.streams]
+    words = sorted(source.words.items())
+    told = (*streams, *facts.ops.values(), *facts.passes.values(), FOLD_VERSION, *words)
+    return hashlib.sha256("\x1f".join(map(str, told)).encode()).hexdigest()[:16]
+
+
+# -- what the engine does ---------------------------------------------------------------------
+
+
+def _facts_sql(stream: Stream, source: Source, ops: dict[str, str]) -> str:
+    """One row per fact: customer, week, lag, order, measures (null where it adds nothing)."""
+    adds = ", ".join(
+        f'CAST({stream.adds.get(measure, "NULL")} AS {_kind(op)}) AS "{measure}"'
+        for measure, op in ops.items()
+    )
+    named = ", ".join(f'"{measure}"' for measure in ops)
+    return (
+        f"SELECT customer_id, {source.calendar.week_sql('fact_day')} AS week, "
+        f"{source.lag('fact_day', 'fact_known')} AS lag, fact_order, {named} FROM "
+        f"(SELECT customer_id, {stream.day} AS fact_day, {stream.known} AS fact_known, "
+        f"{stream.order} AS fact_order, {adds} FROM {stream.rows} AS r WHERE {stream.where})"
+    )
+
+
+def _kind(op: str) -> str:
+    return "BIGINT" if op == "bits" else "DOUBLE"
+
+
+def _aggregate(measure: str, op: str) -> str:
+    """Combine one measure of a customer's week; equal for every order of the rows."""
+    name = f'"{measure}"'
+    if op == "last":  # equal stamps are settled by the value itself
+        said = f"FILTER (WHERE {name} IS NOT NULL)"
+        last = f"arg_max({name}, {struct(at='fact_order', value=name)}) {said} AS {name}"
+        return f'{last}, CAST(max(fact_order) {said} AS DOUBLE) AS "{ORDER_OF.format(measure)}"'
+    if op == "bits":
+        return f"CAST(bit_or({name}) AS BIGINT) AS {name}"
+    # rounded, as the last digits of a sum depend on the order of its terms
+    return f"round(sum({name}), 9) AS {name}" if op == "sum" else f"{op}({name}) AS {name}"
+
+
+def _customer(name: str) -> str:
+    return str(SPECS[name].customer)
+
+
+def _marks(con: Any, name: str, customers: int) -> Ints:
+    """Hash each customer's rows, whatever their order; zero without any."""
+    columns = con.sql(f"SELECT column_name FROM (DESCRIBE {name})").fetchall()
+    listed = ", ".join(f'"{column}"' for (column,) in columns)
+    got = con.sql(
+        f"SELECT i.no, CAST(hash(n, mixed, added) >> 1 AS BIGINT) AS mark FROM (SELECT who, "
+        "count(*) AS n, bit_xor(h) AS mixed, sum(h % 1000000007) AS added FROM "
+        f"(SELECT {_customer(name)} AS who, hash({listed}) AS h FROM {name}) GROUP BY who) "
+        "JOIN ids AS i ON i.id = who"
+    ).fetchnumpy()
+    marks = np.zeros(customers, dtype=np.int64)
+    marks[got["no"]] = got["mark"]
+    return marks
+
+
+def _folded(
+    con: Any, name: str, facts: Facts, source: Source, wanted: NDArray[np.bool_]
+) -> PanelRows:
+    """Fold the rows of some customers, as many at a time as memory is meant for."""
+    parts = []
+    with _numbered(con, name, wanted) as (view, rows):
+        chosen = np.flatnonzero(wanted)
+        for some in np.array_split(chosen, min(rows // PART_ROWS + 1, max(len(chosen), 1))):
+            if not len(some):
+                continue
+            only = f"WHERE {_customer(name)} BETWEEN {some[0]} AND {some[-1]}"
+            con.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT * FROM {view} {only}")
+            with _passes(con, facts):
+                parts.append(_added_up(con, facts, source))
+    return _chained(parts, facts.folded)
+
+
+@contextlib.contextmanager
+def _numbered(con: Any, name: str, wanted: NDArray[np.bool_]) -> Iterator[tuple[str, int]]:
+    """Lay out the rows of some customers, who are numbers there; clear them away afterwards.
+
+    A view of the table's own name stands before it meanwhile, so that facts need not know.
+    """
+    import pyarrow as pa
+
+    ((work,),) = con.sql("SELECT current_database()").fetchall()
+    customer, copy = _customer(name), f"numbered_{name}"
+    con.register("wanted_arrow", pa.table({"no": np.flatnonzero(wanted)}))
+    some = "" if wanted.all() else " SEMI JOIN wanted_arrow AS w ON w.no = i.no"
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE {copy} AS SELECT t.* REPLACE "
+        f"(CAST(i.no AS INTEGER) AS {customer}) "
+        f'FROM "{work}".main.{name} AS t '
+        f"JOIN (SELECT i.* FROM ids AS i{some}) AS i ON i.id = t.{customer}"
+    )
+    con.unregister("wanted_arrow")
+    try:
+        yield copy, con.sql(f"SELECT count(*) FROM {copy}").fetchall()[0][0]
+    finally:
+        con.execute(f"DROP VIEW IF EXISTS temp.main.{name}")
+        con.execute(f"DROP TABLE {copy}")
+
+
+@contextlib.contextmanager
+def _passes(con: Any, facts: Facts) -> Iterator[None]:
+    """Lay out the ordered passes that the facts read, and clear them away."""
+    for name, sql in facts.passes.items():
+        con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
+    yield
+    for name in reversed(facts.passes):
+        con.execute(f"DROP TABLE {name}")
+
+
+# -- what arrays do ---------------------------------------------------------------------------
+
+
+def _added_up(con: Any, facts: Facts, source: Source) -> PanelRows:
+    """Add up what the facts of some customers say, by customer, week and lag."""
+    said = []
+    for stream in facts.streams:
+        mine = {m: op for m, op in facts.ops.items() if m in stream.adds}
+        table = con.sql(_facts_sql(stream, source, mine)).to_arrow_table()
+        if len(table):
+            said.append((table, mine))
+    if not said:
+        return _chained([], facts.folded)
+    place = [
+        tuple(table[c].to_numpy().astype(np.int64) for c in ("customer_id", "week", "lag"))
+        for table, _ in said
+    ]
+    low = min(int(week.min()) for _, week, _ in place)
+    weeks = max(int(week.max()) for _, week, _ in place) - low + 1
+    lags = max(int(lag.max()) for _, _, lag in place) + 1
+    keys = [(who * weeks + week - low) * lags + lag for who, week, lag in place]
+    grouped = [_Groups(key) for key in keys]
+    every = _Groups(np.concatenate([one.keys for one in grouped])).keys
+    places = [np.searchsorted(every, one.keys) for one in grouped]
+    measures: dict[str, NDArray[Any]] = {}
+    for name, op in facts.ops.items():
+        out = _nothing(op, len(every))
+        at = np.full(len(every), np.nan)
+        for (table, mine), groups, there in zip(said, grouped, places, strict=True):
+            if name in mine:
+                values = _values(table[name], op)
+                if op == "last":
+                    order = table["fact_order"].to_numpy().astype(np.float64)
+                    _later(out, at, there, *groups.last(values, order))
+                else:
+                    out[there] = _both(op, out[there], groups.combined(op, values))
+        measures[name] = narrowed(np.round(out, 9) if op == "sum" else out)
+        if op == "last":
+            measures[ORDER_OF.format(name)] = narrowed(at)
+    return PanelRows(
+        customer=(every // (weeks * lags)).astype(np.int32),
+        week=(every // lags % weeks + low).astype(np.int32),
+        lag=(every % lags).astype(np.int32),
+        measures={name: measures[name] for name in facts.folded},
+        ops=facts.folded,
+    )
+
+
+class _Groups:
+    """Rows by their keys: what equal ones say together."""
+
+    def __init__(self, key: Ints) -> None:
+        self.order = np.argsort(key, kind="stable")
+        key = key[self.order]
+        self.begins = np.flatnonzero(np.diff(key, prepend=key[:1] - 1))
+        self.keys = key[self.begins]
+        self.is_single = len(self.keys) == len(key)
+
+    def combined(self, op: str, values: NDArray[Any]) -> NDArray[Any]:
+        """Sum, smallest, greatest or union of each group."""
+        values = values[self.order]
+        if self.is_single:
+            return values
+        how = {"sum": np.add, "min": np.fmin, "max": np.fmax, "bits": np.bitwise_or}[op]
+        return np.asarray(how.reduceat(values, self.begins))
+
+    def last(self, values: NDArray[Any], order: NDArray[Any]) -> tuple[Any, Any]:
+        """Value said last by each group and when; of equal stamps the greatest. nan: nothing."""
+        values, order = values[self.order], np.where(np.isnan(values), np.nan, order)[self.order]
+        group = np.repeat(np.arange(len(self.keys)), np.diff(np.append(self.begins, len(values))))
+        if not self.is_single:
+            given = np.flatnonzero(~np.isnan(values))
+            given = given[np.lexsort((values[given], order[given], group[given]))]
+            out, at = (np.full(len(self.keys), np.nan) for _ in range(2))
+            out[group[given]], at[group[given]] = values[given], order[given]
+            return out, at
+        return values, order
+
+
+def _values(column: Any, op: str) -> NDArray[Any]:
+    if op in ("sum", "bits") and column.null_count:
+        column = column.fill_null(0)
+    return np.asarray(column.to_numpy())
+
+
+def _nothing(op: str, rows: int) -> NDArray[Any]:
+    if op == "bits":
+        return np.zeros(rows, dtype=np.int64)
+    return np.zeros(rows) if op == "sum" else np.full(rows, np.nan)
+
+
+def _both(op: str, one: NDArray[Any], other: NDArray[Any]) -> Any:
+    how = {"sum": np.add, "min": np.fmin, "max": np.fmax, "bits": np.bitwise_or}[op]
+    return how(one, other)
+
+
+def _later(out: Any, at: Any, there: Any, values: Any, order: Any) -> None:
+    """Let what was said later stand; of equal stamps the greater value."""
+    stands, since = out[there], at[there]
+    later = ~np.isnan(order) & (
+        np.isnan(since) | (order > since) | ((order == since) & (values > stands))
+    )
+    out[there[later]], at[there[later]] = values[later], order[later]
+
+
+# -- old rows and new -------------------------------------------------------------------------
+
+
+def _chained(parts: list[PanelRows], ops: dict[str, str]) -> PanelRows:
+    """Put customers together, one group of them after the other."""
+    if not parts:
+        return in_order([], 0, ops)
+    return PanelRows(
+        np.concatenate([one.customer for one in parts]),
+        np.concatenate([one.week for one in parts]),
+        np.concatenate([one.lag for one in parts]),
+        {name: np.concatenate([one.measures[name] for one in parts]) for name in ops},
+        ops,
+    )
+
+
+def _joined(some: PanelRows, others: PanelRows, ops: dict[str, str]) -> PanelRows:
+    """Put the rows of different customers together, ordered by customer, week, lag."""
+    if not len(some) or not len(others):
+        rows = others if len(others) else some
+        return PanelRows(rows.customer, rows.week, rows.lag, rows.measures, ops)
+    rows = _chained([some, others], ops)
+    return rows.take(np.argsort(rows.customer, kind="stable"))  # each customer's are in order
+
+
+def _differing(old: PanelRows, new: PanelRows) -> set[int]:
+    """Weeks in which the rows are not the same."""
+    if not len(old) or not len(new):
+        return _weeks_of(np.concatenate([old.week, new.week]))
+    low = int(min(old.week.min(), new.week.min()))
+    weeks = int(max(old.week.max(), new.week.max())) - low + 1
+    lags = int(max(old.lag.max(), new.lag.max())) + 1
+    keys = [
+        (one.customer.astype(np.int64) * weeks + one.week - low) * lags + one.lag
+        for one in (old, new)
+    ]
+    _, mine, theirs = np.intersect1d(keys[0], keys[1], assume_unique=True, return_indices=True)
+    differs = np.zeros(len(mine), dtype=bool)
+    for name, values in old.measures.items():
+        one, other = values[mine], new.measures[name][theirs]
+        differs |= (one != other) & ~((one != one) & (other != other))
+    alone = [np.delete(old.week, mine), np.delete(new.week, theirs), old.week[mine][differs]]
+    return _weeks_of(np.concatenate(alone))
+
+
+def _weeks_of(weeks: NDArray[Any]) -> set[int]:
+    if not len(weeks):
+        return set()
+    low = int(weeks.min())
+    return set((np.flatnonzero(np.bincount(weeks - low)) + low).tolist())
