@@ -10,6 +10,7 @@ import hashlib
 import json
 import zipfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retain.tables.numbering import Numbering
-from retain.tables.summaries import NONE, SAMPLED, Summary, load, microseconds, save, sum_up
+from retain.tables.summaries import DAY, NONE, SAMPLED, Summary, load, microseconds, save, sum_up
 
 __all__ = ["LONG_ROWS", "Batch", "EventLog", "Piece", "open_log"]
 
 LONG_ROWS = 2_000_000  # a shorter log is copied into the work database like any other table
+MOST_DOWN = 100_000_000  # events that are put down between judging and folding
 SUMMARY_VERSION = 1
 
 Ints = NDArray[np.int64]
@@ -47,9 +49,8 @@ class Batch:
     ----------
     who
         Position of the customer among the ids given to `EventLog.number_customers`.
-    at, known
-        Microseconds from 1970 to when it happened and was recorded; `known` is None without
-        recorded_at, and the smallest number where that is null.
+    day, known
+        Days from 1970 to when it happened and was known; `known` is None without recorded_at.
     numbers
         Column of ours: values, null is nan.
     feature
@@ -59,8 +60,8 @@ class Batch:
     """
 
     who: Ints
-    at: Ints
-    known: Ints | None
+    day: NDArray[Any]
+    known: NDArray[Any] | None
     numbers: dict[str, NDArray[np.float64]]
     feature: NDArray[np.int32] | None
     user: Any
@@ -85,6 +86,9 @@ class EventLog:
         Every column of the source, written for SQL.
     folder
         Where the summaries are kept between runs; none keeps nothing.
+    scratch
+        Where things may be put down meanwhile: what is decoded to judge a file is not decoded again
+        to fold it. None puts nothing down.
     """
 
     def __init__(
@@ -96,15 +100,19 @@ class EventLog:
         casts: dict[str, str],
         listed: str,
         folder: Path | None,
+        scratch: Path | None = None,
     ) -> None:
         self.con, self.files, self.columns, self.kinds = con, files, columns, kinds
         self.casts, self.listed, self.folder = casts, listed, folder
         self.people, self.texts = Numbering(), Numbering()
         self._features: list[str | None] = []
         self.first, self.last = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-        self.scratch: Path | None = None  # where a reader may put things down meanwhile
+        self.scratch = scratch
+        self._down: dict[tuple[int, int], Path] = {}  # what was put down of each row group
+        self._down_rows = 0
+        self._renumberings: dict[int, tuple[Ints, NDArray[np.int32]]] = {}
         self.aside = np.zeros(0, dtype=np.int64)  # places of rows that are set aside, ascending
-        self.summaries = [self._summary(path) for path, _ in files]
+        self.summaries = [self._summary(part) for part in range(len(files))]
         self.present = [self._add(one) for one in self.summaries]
         self.ids = self._cast("customer_id", self.people.values)
         self._position = np.zeros(0, dtype=np.int64)
@@ -247,10 +255,12 @@ class EventLog:
 
     def number_customers(self, ids: list[str]) -> None:
         """Fix the positions of the customers in all batches."""
-        place = {one: number for number, one in enumerate(ids)}
-        self._position = np.array(
-            [-1 if one is None else place.get(one, -1) for one in self.ids], dtype=np.int64
-        )
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        found = pc.index_in(_strings(self.ids), value_set=pa.array(ids, pa.string()))
+        self._position = found.fill_null(-1).to_numpy().astype(np.int64)
+        self._renumberings = {}
 
     @property
     def features(self) -> list[str | None]:
@@ -282,31 +292,95 @@ class EventLog:
 
     def read(self, piece: Piece) -> Batch:
         """Read the usable events of one row group."""
+        low, high = np.searchsorted(self.aside, [piece.first_row, piece.first_row + piece.rows])
+        keep = None
+        if high > low:
+            keep = np.ones(piece.rows, dtype=bool)
+            keep[self.aside[low:high] - piece.first_row] = False
+        if (piece.part, piece.group) in self._down:
+            return self._taken_up(piece, keep)
+        table = self._decoded(piece)
+        if keep is not None:
+            table = table.filter(keep)
+        column = {ours: table[theirs] for ours, theirs in self.columns.items()}
+        day = microseconds(column["occurred_at"])[0] // DAY
+        known = None
+        if "recorded_at" in column:
+            known = np.maximum(day, microseconds(column["recorded_at"])[0] // DAY)
+        return Batch(
+            who=self._position[self.people.of(column["customer_id"])],
+            day=day,
+            known=known,
+            numbers={name: _numbers(column[name]) for name in self._numbers},
+            feature=self.texts.of(column["feature"]) if "feature" in column else None,
+            user=column.get("user_id"),
+        )
+
+    def _decoded(self, piece: Piece) -> Any:
         import pyarrow.parquet as pq
 
         path, _ = self.files[piece.part]
         with pq.ParquetFile(path, read_dictionary=self._texts_of()) as file:
             wanted = list(self.columns.values())
-            table = file.read_row_group(piece.group, columns=wanted, use_threads=False)
-        keep = None
-        low, high = np.searchsorted(self.aside, [piece.first_row, piece.first_row + piece.rows])
-        if high > low:
-            keep = np.ones(piece.rows, dtype=bool)
-            keep[self.aside[low:high] - piece.first_row] = False
+            return file.read_row_group(piece.group, columns=wanted, use_threads=False)
+
+    @property
+    def _numbers(self) -> list[str]:
+        return [name for name, kind in self.kinds.items() if kind == "number"]
+
+    def _put_down(self, part: int, group: int, there: dict[str, Any]) -> None:
+        """Put a row group down as it was decoded, narrow: 16 bytes an event or so."""
+        import pyarrow as pa
+
+        self._down_rows += len(there["who"])
+        if self.scratch is None or self._down_rows > MOST_DOWN:
+            return
+        narrow = {"who": np.int32, "day": np.int32, "known": np.int32, "feature": np.int16}
+        columns = {}
+        for name, values in there.items():
+            if name in narrow and isinstance(values, np.ndarray):
+                kind = narrow[name] if name != "feature" or _fits(values, np.int16) else np.int32
+                columns[name] = pa.array(values.astype(kind))
+            elif name in self._numbers or name == "user_id":
+                columns[name] = _narrowest(values)
+        table = pa.table(columns)
+        path = self.scratch / f"log_{part}_{group}.arrow"
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as out:
+            out.write_table(table)
+        self._down[part, group] = path
+
+    def _taken_up(self, piece: Piece, keep: Any) -> Batch:
+        import pyarrow as pa
+
+        with pa.memory_map(str(self._down[piece.part, piece.group])) as file:
+            table = pa.ipc.open_file(file).read_all()
+        if keep is not None:
             table = table.filter(keep)
-        column = {ours: table[theirs] for ours, theirs in self.columns.items()}
+        there = set(table.column_names)
+        position, texts = self._renumbered(piece.part)
+        feature = None
+        if "feature" in there:
+            feature = texts[table["feature"].to_numpy()]
         return Batch(
-            who=self._position[self.people.of(column["customer_id"])],
-            at=microseconds(column["occurred_at"])[0],
-            known=microseconds(column["recorded_at"])[0] if "recorded_at" in column else None,
-            numbers={
-                name: _numbers(column[name])
-                for name, kind in self.kinds.items()
-                if kind == "number"
-            },
-            feature=self.texts.of(column["feature"]) if "feature" in column else None,
-            user=column.get("user_id"),
+            who=position[table["who"].to_numpy()],
+            day=table["day"].to_numpy(),
+            known=table["known"].to_numpy() if "known" in there else None,
+            numbers={name: _numbers(table[name]) for name in self._numbers},
+            feature=feature,
+            user=table["user_id"] if "user_id" in there else None,
         )
+
+    def _renumbered(self, part: int) -> tuple[Ints, NDArray[np.int32]]:
+        """From the numbers put down of a file to positions of customers and of features."""
+        if part not in self._renumberings:
+            one = self.summaries[part]
+            codes = np.zeros(0, np.int32) if one.people is None else self.people.of(one.people)
+            beyond = np.full(max(len(self.people) - len(self._position), 0) + 1, -1)
+            position = np.append(self._position, beyond)[codes]
+            texts = np.zeros(0, np.int32) if one.texts is None else self.texts.of(one.texts)
+            none = np.int32(-1)  # what is missing has the number -1: the last place
+            self._renumberings[part] = np.append(position, -1), np.append(texts, none)
+        return self._renumberings[part]
 
     # -- inside ------------------------------------------------------------------------------
 
@@ -341,14 +415,16 @@ class EventLog:
         self.last[codes] = np.maximum(self.last[codes], one.last)
         return codes
 
-    def _summary(self, path: Path) -> Summary:
+    def _summary(self, part: int) -> Summary:
+        path, _ = self.files[part]
         kept = self._kept_at(path)
         if kept is not None and kept.exists():
             try:
                 return load(kept)
             except (OSError, ValueError, KeyError, zipfile.BadZipFile):
                 kept.unlink()  # cut short: summed up again
-        one = sum_up(path, self.columns, self.kinds, self._hashed)
+        put_down = partial(self._put_down, part)
+        one = sum_up(path, self.columns, self.kinds, self._hashed, put_down)
         if kept is not None:
             kept.parent.mkdir(parents=True, exist_ok=True)
             save(one, kept)
@@ -388,12 +464,13 @@ def open_log(
     casts: dict[str, str],
     listed: str,
     folder: Path | None,
+    scratch: Path | None = None,
 ) -> EventLog | None:
     """Open a log when it is long and of plain types; else it is read like any other table.
 
     Parameters
     ----------
-    con, files, columns, kinds, casts, listed, folder
+    con, files, columns, kinds, casts, listed, folder, scratch
         As for `EventLog`.
     """
     import pyarrow.parquet as pq
@@ -409,7 +486,7 @@ def open_log(
             kind = types.setdefault(ours, schema.field(theirs).type)
             if kind != schema.field(theirs).type or not _is_plain(kinds[ours], kind):
                 return None
-    return EventLog(con, files, columns, kinds, casts, listed, folder)
+    return EventLog(con, files, columns, kinds, casts, listed, folder, scratch)
 
 
 def _is_plain(kind: str, found: Any) -> bool:
@@ -436,6 +513,24 @@ def _middle(count: int) -> tuple[int, int]:
 
 def _day(moment: Any) -> int:
     return int(np.datetime64(moment, "D").astype(np.int64))
+
+
+def _fits(values: NDArray[Any], kind: Any) -> bool:
+    return int(values.max(initial=0)) <= np.iinfo(kind).max
+
+
+def _narrowest(column: Any) -> Any:
+    """Give whole numbers the smallest type that holds them."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_integer(column.type) or column.null_count == len(column):
+        return column
+    span = pc.min_max(column).as_py()
+    for kind in (np.int8, np.int16, np.int32):
+        if np.iinfo(kind).min <= span["min"] and span["max"] <= np.iinfo(kind).max:
+            return column.cast(pa.from_numpy_dtype(kind))
+    return column
 
 
 def _numbers(column: Any) -> NDArray[np.float64]:

@@ -64,10 +64,13 @@ class Numbering:
         has_null = column.null_count > 0
         place = (column.fill_null(self._low) if has_null else column).to_numpy() - self._low
         codes = self._lookup[place]
+        valid: Any = None
         if has_null:
             valid = column.is_valid().to_numpy(zero_copy_only=False)
             codes = np.where(valid, codes, np.int32(-1))
             fresh = place[(codes < 0) & valid]
+        elif codes.min() >= 0:
+            return codes
         else:
             fresh = place[codes < 0]
         if len(fresh):

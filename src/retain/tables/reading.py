@@ -115,7 +115,7 @@ def _read(
         "row_json VARCHAR)"
     )
     staged = {
-        name: stage(con, name, mappings[name], timezone, summaries)
+        name: stage(con, name, mappings[name], timezone, summaries, scratch=folder)
         for name in SPECS
         if name in mappings
     }

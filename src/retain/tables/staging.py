@@ -95,6 +95,7 @@ def stage(
     zone: str,
     summaries: Path | None = None,
     since: datetime | None = None,
+    scratch: Path | None = None,
 ) -> Staged:
     """Open a source and cast it into ``staged_<table>``.
 
@@ -106,6 +107,8 @@ def stage(
         Folder that keeps what was learnt of the files of a long log.
     since
         Leave out rows of which every instant lies before; None takes all.
+    scratch
+        Folder of the work database, where a long log may put things down.
 
     Raises
     ------
@@ -138,7 +141,7 @@ def stage(
     relation = f"staged_{table}"
     log = None
     if since is None:
-        log = _long_log(con, spec, mapping, source, columns, zone, summaries)
+        log = _long_log(con, spec, mapping, source, columns, zone, summaries, scratch)
     try:
         with one_thread(con, source.is_ordered_only):
             con.execute(f"CREATE {'TABLE' if log is None else 'VIEW'} {relation} AS {select}")
@@ -202,6 +205,7 @@ def _long_log(
     columns: dict[str, str],
     zone: str,
     summaries: Path | None,
+    scratch: Path | None,
 ) -> EventLog | None:
     """Open usage as a long log, unless it needs more than its plain values."""
     is_plain = spec.name == "usage" and not source.is_ordered_only and mapping.query is None
@@ -225,7 +229,7 @@ def _long_log(
         if kinds[ours] in ("id", "text")
     }
     files = parquet_files(spec.name, mapping.source)
-    return open_log(con, files, wanted, dict(kinds), casts, source.listed, summaries)
+    return open_log(con, files, wanted, dict(kinds), casts, source.listed, summaries, scratch)
 
 
 def _cast(

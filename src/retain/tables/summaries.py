@@ -48,6 +48,8 @@ class Summary:
         Customer ids as they came (Arrow), and microseconds of each one's first and last event.
     equal
         Hashes of the rows of one customer in `SAMPLED`.
+    people, texts
+        Ids and features (Arrow) behind the numbers that were put down; not kept between runs.
     """
 
     mark: str
@@ -62,6 +64,8 @@ class Summary:
     first: Any = None
     last: Any = None
     equal: Any = None
+    people: Any = None
+    texts: Any = None
 
 
 def sum_up(
@@ -69,6 +73,7 @@ def sum_up(
     columns: dict[str, str],
     kinds: dict[str, str],
     hash_rows: Callable[[Any], NDArray[np.uint64]],
+    put_down: Callable[[int, dict[str, Any]], None] = lambda group, there: None,
 ) -> Summary:
     """Read a file once and sum it up.
 
@@ -80,6 +85,9 @@ def sum_up(
         Column of ours: the file's; and its kind: id, instant, number or text.
     hash_rows
         From an Arrow table of whole rows to a hash of each.
+    put_down
+        Called with each row group and its columns as they were decoded: ours to Arrow, and numbers
+        of customers (`who`), of features, and the `day` and day `known` of each event.
     """
     import pyarrow.parquet as pq
 
@@ -102,6 +110,7 @@ def sum_up(
             who = people.of(table[columns["customer_id"]])
             at, is_whole = microseconds(table[columns["occurred_at"]])
             usable = (who >= 0) & (at > NONE)
+            there = {ours: table[theirs] for ours, theirs in columns.items()} | {"who": who}
             more = len(people) - len(first)
             first = np.append(first, np.full(more, -NONE - 1))
             last = np.append(last, np.full(more, NONE))
@@ -113,6 +122,7 @@ def sum_up(
                 _extremes(first, last, who[usable], at[usable])
             one.is_odd |= not is_whole or _has_odd_numbers(table, columns, kinds)
             day, dated = at // DAY, at > NONE
+            there["day"] = day
             has_all = bool(dated.all())
             _count(one.days["occurred_at"], day if has_all else day[dated])
             if "recorded_at" in one.days:
@@ -123,12 +133,13 @@ def sum_up(
                 told &= dated
                 _count(one.lags, known[told] // DAY - day[told])
                 one.early += int((known[told] < at[told] - DAY).sum())
-                day = np.maximum(day, known // DAY)
+                there["known"] = day = np.maximum(day, known // DAY)
             if "feature" in columns:
-                which = features.of(table[columns["feature"]])
+                there["feature"] = which = features.of(table[columns["feature"]])
                 dates = (which, day) if has_all else (which[dated], day[dated])
                 for key, count in _pairs(*dates):
                     by_feature[key] = by_feature.get(key, 0) + count
+            put_down(group, there)
             rows = np.flatnonzero(np.append(sampled, False)[who])
             if len(rows):
                 equal.append(hash_rows(table.take(rows)))
@@ -136,10 +147,11 @@ def sum_up(
     one.features = {str(name): {} for name in names}
     for (code, day_number), count in sorted(by_feature.items()):
         one.features[str(names[code])][day_number] = count
-    there = np.flatnonzero(last > NONE)
+    seen = np.flatnonzero(last > NONE)
     if people.values is not None:
-        one.raw = people.values.take(there)
-    one.first, one.last = first[there], last[there]
+        one.raw = people.values.take(seen)
+    one.first, one.last = first[seen], last[seen]
+    one.people, one.texts = people.values, features.values
     one.equal = np.concatenate(equal)
     return one
 

@@ -8,6 +8,7 @@ with the number of events.
 from __future__ import annotations
 
 import tempfile
+from bisect import bisect_left
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +20,6 @@ from numpy.typing import NDArray
 
 from retain.tables.eventlog import Batch, EventLog, Piece
 from retain.tables.numbering import Numbering
-from retain.tables.summaries import DAY
 from retain.weeks.calendar import DAYS_PER_WEEK, Calendar
 from retain.weeks.rows import PanelRows
 from retain.weeks.streams import MASK_VALUES, WORD_BITS
@@ -30,6 +30,8 @@ CELLS = 100_000  # customers x weeks that are counted into at a time
 SLICE = 4_000_000  # events looked at in one go
 MOST_WAITING = 6_000_000  # events that may wait in memory for their weeks' turn
 MOST_LAG = 1 << 20  # weeks
+OWNER_BITS = 24  # of a user's number beside its owner
+OF_OWNER = (1 << OWNER_BITS) - 1
 
 Ints = NDArray[np.int64]
 
@@ -48,7 +50,8 @@ class Users:
     def __init__(self, path: Path | None, ids: list[str]) -> None:
         self.path, self.ids = path, ids
         self.names = Numbering()
-        self._owner, self._number = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        # of each name: its first owner and the number there, side by side in one integer
+        self._first = np.zeros(0, np.int64)
         self._pairs, self._pair_number = np.zeros(0, np.int64), np.zeros(0, np.int64)
         self._next = np.zeros(len(ids), dtype=np.int64)
         self._known: list[tuple[Any, Any, Any]] = []
@@ -64,29 +67,40 @@ class Users:
     def of(self, who: Ints, users: Any, days: Ints) -> Ints:
         """Give each event's user a number within its customer; -1: none, or beyond the masks."""
         names = self.names.of(users).astype(np.int64)
-        there = names >= 0
         number = self._find(who, names)
-        fresh = (number < 0) & there
-        if fresh.any():
-            self._meet(who[fresh], names[fresh], days[fresh])
-            number[fresh] = self._find(who[fresh], names[fresh])
-        return np.where(there & (number < MASK_VALUES), number, -1)
+        if len(number) and number.min() < 0:
+            fresh = np.flatnonzero(number < 0)
+            fresh = fresh[names[fresh] >= 0]
+            if len(fresh):
+                self._meet(who[fresh], names[fresh], days[fresh])
+                number[fresh] = self._find(who[fresh], names[fresh])
+        if self._next.max(initial=0) > MASK_VALUES:
+            number[number >= MASK_VALUES] = -1
+        return number
 
     def _find(self, who: Ints, names: Ints) -> Ints:
         """Most names belong to one customer; pairs are looked up for the others."""
-        more = len(self.names) - len(self._owner)
-        if more > 0:
-            self._owner = np.append(self._owner, np.full(more, -1))
-            self._number = np.append(self._number, np.full(more, -1))
-        if not len(self._owner):
+        self._make_room()
+        if len(self._first) == 1:
             return np.full(len(names), -1)
-        number = np.where(self._owner[names] == who, self._number[names], -1)
-        if len(self._pairs):
-            rest = np.flatnonzero(number < 0)
-            keys = _pair(who[rest], names[rest])
-            at = np.minimum(np.searchsorted(self._pairs, keys), len(self._pairs) - 1)
-            number[rest] = np.where(self._pairs[at] == keys, self._pair_number[at], -1)
+        first = self._first[names]
+        number = first & OF_OWNER
+        first >>= OWNER_BITS
+        others = first != who
+        if others.any():
+            rest = np.flatnonzero(others)
+            number[rest] = -1
+            if len(self._pairs):
+                keys = _pair(who[rest], names[rest])
+                at = np.minimum(np.searchsorted(self._pairs, keys), len(self._pairs) - 1)
+                number[rest] = np.where(self._pairs[at] == keys, self._pair_number[at], -1)
         return number
+
+    def _make_room(self) -> None:
+        """Hold a place for each name, and a last one for none: nobody owns it."""
+        more = len(self.names) + 1 - len(self._first)
+        if more > 0:
+            self._first = np.append(self._first[:-1], np.full(more + (len(self._first) > 0), -1))
 
     def _meet(self, who: Ints, names: Ints, days: Ints) -> None:
         order = np.lexsort((days, names, who))
@@ -104,13 +118,10 @@ class Users:
     def _learn(self, who: Ints, names: Ints, number: Ints) -> None:
         self._known.append((who, names, number))
         np.maximum.at(self._next, who, number + 1)
-        more = len(self.names) - len(self._owner)
-        self._owner = np.append(self._owner, np.full(max(more, 0), -1))
-        self._number = np.append(self._number, np.full(max(more, 0), -1))
-        free = self._owner[names] < 0
-        self._owner[names[free]] = who[free]
-        mine = self._owner[names] == who  # of several new owners of a name one wins
-        self._number[names[mine]] = number[mine]
+        self._make_room()
+        free = self._first[names] < 0
+        self._first[names[free]] = who[free] << OWNER_BITS | number[free]
+        mine = self._first[names] == who << OWNER_BITS | number  # of several new owners one wins
         if not mine.all():
             pairs = np.append(self._pairs, _pair(who[~mine], names[~mine]))
             numbers = np.append(self._pair_number, number[~mine])
@@ -270,7 +281,7 @@ def sweep(
                 batch, _ = coming.result(), pieces.pop(0)
                 coming = ahead.submit(log.read, pieces[0]) if pieces else None
                 events = _events(batch, calendar, number_feature, users)
-                if wanted is not None:
+                if wanted is not None and not _all_in(events.week, wanted):
                     events = events.take(np.isin(events.week, wanted))
                 waiting.add(events)
             run = waiting.pop(block)
@@ -363,16 +374,25 @@ def _meets(piece: Piece, weeks: list[int], calendar: Calendar) -> bool:
     return bool(at < len(weeks) and weeks[at] <= _week(piece.high_day, calendar))
 
 
+def _all_in(weeks: Ints, wanted: list[int]) -> bool:
+    """Say whether every week between the first and the last is wanted."""
+    if not len(weeks):
+        return True
+    low, high = int(weeks.min()), int(weeks.max())
+    at = bisect_left(wanted, low)
+    return wanted[at : at + high - low + 1] == list(range(low, high + 1))
+
+
 def _events(batch: Batch, calendar: Calendar, number_feature: Any, users: Users | None) -> _Events:
-    day = batch.at // DAY
-    known = day
-    if batch.known is not None:
-        known = np.maximum(day, batch.known // DAY)
+    day = batch.day
+    known = day if batch.known is None else batch.known
     week = (day - calendar.anchor) // DAYS_PER_WEEK
     return _Events(
         who=batch.who,
         week=week,
-        lag=(known - calendar.anchor) // DAYS_PER_WEEK - week,
+        lag=np.zeros_like(week)
+        if known is day
+        else (known - calendar.anchor) // DAYS_PER_WEEK - week,
         weekday=((day + 3) % DAYS_PER_WEEK).astype(np.int8),
         numbers=batch.numbers,
         feature=None if batch.feature is None else number_feature(batch.feature, known),
@@ -477,9 +497,14 @@ class _Cells:
             if flags is not None:
                 wider[:, : flags.shape[1]] = flags
             self.sets[name] = flags = wider
-        place = position if words == 1 else position + position // WORD_BITS * (64 - WORD_BITS)
-        # the last bit of a word means nothing
-        flags.reshape(-1)[cell * flags.shape[1] + np.where(position < 0, 63, place)] = 1
+        place = cell * flags.shape[1]
+        place += position
+        if words > 1:
+            place += position // WORD_BITS * (64 - WORD_BITS)
+        if len(position) and position.min() < 0:  # the last bit of a word means nothing
+            none = np.flatnonzero(position < 0)
+            place[none] = cell[none] * flags.shape[1] + 63
+        flags.reshape(-1)[place] = 1
 
     def measures(self, kept: Ints, week: Ints) -> dict[str, Any]:
         """Measure name to values of the cells that are kept, which lie in these weeks."""
