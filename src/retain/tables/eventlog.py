@@ -204,7 +204,7 @@ class EventLog:
         _, begin = self.files[part]
         return begin, begin + self.summaries[part].rows - 1
 
-    def odd_parts(self, known: set[str], until_day: int) -> list[int]:
+    def odd_parts(self, known: list[str], until_day: int) -> list[int]:
         """Name the files in which any row may have to be set aside.
 
         Parameters
@@ -214,7 +214,11 @@ class EventLog:
         until_day
             First day (from 1970) that is not read any more.
         """
-        unknown = np.array([one is None or one not in known for one in self.ids], dtype=bool)
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        found = pc.index_in(_strings(self.ids), value_set=pa.array(known, pa.string()))
+        unknown = found.is_null().to_numpy(zero_copy_only=False)
         return [
             number
             for number, one in enumerate(self.summaries)
@@ -398,7 +402,8 @@ class EventLog:
             pa.table({self.columns[ours]: values, "_n": np.arange(len(values))}),
         )
         found = self.con.sql(f"SELECT {self.casts[ours]} FROM distinct_values ORDER BY _n")
-        texts = [row[0] for row in found.fetchall()]
+        (column,) = found.to_arrow_table().columns
+        texts: list[str | None] = column.to_pylist()
         self.con.unregister("distinct_values")
         return texts
 

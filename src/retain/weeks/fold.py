@@ -428,7 +428,8 @@ def _floats_or_texts(values: Any, kind: str) -> Any:
 
 
 def _texts(con: Any, sql: str) -> Any:
-    return np.array(sorted(row[0] for row in con.sql(sql).fetchall()), dtype=object)
+    (column,) = con.sql(sql).to_arrow_table().columns
+    return np.array(sorted(column.to_pylist()), dtype=object)
 
 
 def _register(con: Any, name: str, values: Iterable[str]) -> None:

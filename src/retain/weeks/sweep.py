@@ -129,11 +129,13 @@ class Users:
             self._pairs, self._pair_number = pairs[order], numbers[order]
 
     def _load(self, path: Path) -> None:
+        import pyarrow as pa
+        import pyarrow.compute as pc
         import pyarrow.parquet as pq
 
         kept = pq.read_table(path)
-        place = {one: number for number, one in enumerate(self.ids)}
-        who = np.array([place.get(one, -1) for one in kept["customer_id"].to_pylist()])
+        found = pc.index_in(kept["customer_id"], value_set=pa.array(self.ids, pa.string()))
+        who = found.fill_null(-1).to_numpy().astype(np.int64)
         number = kept["number"].to_numpy().astype(np.int64)
         gone = who < 0
         if gone.any():
