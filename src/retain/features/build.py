@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 FEATURES: tuple[Feature, ...] = (*USAGE, *EFFORT, *SURVEY, *COMMERCIAL, *PROFILE)
-CHUNK_CUSTOMERS = 2_500  # bounds memory: a chunk holds (weeks x customers) per measure
+CHUNK_CUSTOMERS = 5_000  # bounds memory: a chunk holds (weeks x customers) per measure
 CHUNK_SNAPSHOTS = 60_000  # and its answers, (as_ofs x customers) per feature, stay in the cache
 
 
