@@ -10,7 +10,7 @@ import pytest
 
 from retain.features import build_features
 from retain.tables import Mapping, eventlog, read_tables
-from retain.weeks import Calendar, History, fold_tables, sweep
+from retain.weeks import Calendar, History, fold_tables, read_usual, sweep
 from retain.weeks.kept import KeptWeeks
 
 CALENDAR = Calendar("sunday")
@@ -137,6 +137,40 @@ def test_a_long_log_folds_to_the_rows_of_the_sql_fold(tmp_path, monkeypatch, kin
         top = ("f01", "f02", "gone")
         folds = [fold_tables(one, CALENDAR, top_features=top) for one in (long, short)]
     same_folds(*folds)
+
+
+@pytest.mark.parametrize("texts", [False, True])
+def test_what_was_decoded_to_judge_a_file_is_not_decoded_again(tmp_path, monkeypatch, texts):
+    """Seen to fail when what was put down named customers by their numbers in another file."""
+    frame = dirty(events())
+    if texts:
+        frame[["feature", "user_id"]] = frame[["feature", "user_id"]].astype(str)
+    folder = write(tmp_path / "usage", frame.sample(frac=1, random_state=3))
+    top = ("f01", "f02")
+    with monkeypatch.context() as patch:
+        patch.setattr(eventlog, "MOST_DOWN", 0)
+        with read(folder, patch, True) as twice:
+            other = fold_tables(twice, CALENDAR, top_features=top)
+    with read(folder, monkeypatch, True) as once, monkeypatch.context() as patch:
+        patch.setattr(eventlog.EventLog, "_decoded", None)
+        folds = [fold_tables(once, CALENDAR, top_features=top) for _ in range(2)]
+    for folded in folds:
+        same_folds(folded, other)
+
+
+def test_what_is_usual_is_read_from_the_weeks_of_a_long_log_too(tmp_path, monkeypatch):
+    folder = write(tmp_path / "usage", events())
+    found = []
+    for long in (True, False):
+        store = tmp_path / str(long)
+        with read(folder, monkeypatch, long) as tables:
+            week = fold_tables(tables, CALENDAR, store=store).last_week
+        found.append(read_usual(store, CALENDAR, week, weeks=8))
+    one, other = found
+    assert one.customers.tolist() == other.customers.tolist()
+    assert 30 == len(one.customers)
+    np.testing.assert_array_equal(one.active, other.active)
+    np.testing.assert_array_equal(one.sums["events"], other.sums["events"])
 
 
 def dirty(frame):

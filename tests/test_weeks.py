@@ -289,6 +289,34 @@ def test_tables_folded_some_customers_at_a_time_give_the_same_weeks(
         assert there == tables.con.sql(counted).fetchall()
 
 
+def test_of_a_changed_table_only_the_customers_who_changed_are_folded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen to fail when marks were not compared, and when one who left the table stayed in."""
+    rows = "a 2024-03-01 5\na 2024-05-01 7\nb 2024-04-01 9\nc 2024-05-02 3\nd 2024-06-01 1"
+    before = table("customer_id paid_at amount", rows).astype({"amount": float})
+    people = pd.DataFrame({"customer_id": list("abcde"), "signed_up_at": "2024-01-01"})
+    asked: list[list[int]] = []
+    whole = tablefold._folded
+
+    def note(con: Any, name: str, facts: Any, source: Any, wanted: Any) -> PanelRows:
+        asked.append(np.flatnonzero(wanted).tolist())
+        return whole(con, name, facts, source, wanted)
+
+    late = "a 2024-03-01 5\na 2024-05-01 7\na 2024-04-02 2\nb 2024-04-01 9\ne 2024-06-02 4\n"
+    now = table("customer_id paid_at amount", late + "d 2024-06-01 1").astype({"amount": float})
+    monkeypatch.setattr(tablefold, "_folded", note)
+    for frame in (before, now):
+        with read({"customers": people, "payments": frame}) as tables:
+            kept = fold(tables, store=tmp_path)
+            there = files(tmp_path)
+            same(fold(tables), kept)
+
+    # a was given a late row, c was taken away, e turned up; b and d are as they were
+    assert asked == [[0, 1, 2, 3, 4], [0, 1, 2, 3, 4], [0, 2, 4], [0, 1, 2, 3, 4]]
+    assert {*there} == {f"payments/2024-{day}" for day in ("03-03", "04-07", "05-05", "06-02")}
+
+
 def test_a_row_overwritten_added_or_taken_away_refolds_its_week_only(tmp_path: Path) -> None:
     frames = {"usage": cut(tiny(), THEN)["usage"].drop(columns="user_id")}
     day = pd.Timestamp("2023-06-15")
