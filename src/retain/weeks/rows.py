@@ -65,6 +65,8 @@ class PanelRows:
 
 def narrowed(values: NDArray[Any]) -> NDArray[Any]:
     """Give whole numbers the smallest type that holds them; others are left as they are."""
+    if values.dtype == np.int8:
+        return values
     if values.dtype.kind == "f":
         if not len(values) or not np.abs(values).max() < 2**31:  # nan is not below either
             return values

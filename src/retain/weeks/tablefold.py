@@ -92,7 +92,8 @@ def fold_table(
     weeks = _weeks_of(rows.week)
     writing = weeks & (differing | (weeks - set(map(int, there))))
     kept.forget({str(week) for week in writing | (set(map(int, there)) - weeks)})
-    kept.write_rows(rows.take(np.isin(rows.week, sorted(writing))), number)
+    some = rows if writing == weeks else rows.take(np.isin(rows.week, sorted(writing)))
+    kept.write_rows(some, number)
     kept.write_marks(marks, number)
     hashes = {
         str(week): kept.mark(week) if week in writing else there[str(week)]
@@ -239,7 +240,9 @@ def _added_up(con: Any, facts: Facts, source: Source) -> PanelRows:
     lags = max(int(lag.max()) for _, _, lag in place) + 1
     keys = [(who * weeks + week - low) * lags + lag for who, week, lag in place]
     grouped = [_Groups(key) for key in keys]
-    every = _Groups(np.concatenate([one.keys for one in grouped])).keys
+    every = grouped[0].keys
+    if len(grouped) > 1:
+        every = _Groups(np.concatenate([one.keys for one in grouped])).keys
     places = [np.searchsorted(every, one.keys) for one in grouped]
     measures: dict[str, NDArray[Any]] = {}
     for name, op in facts.ops.items():
