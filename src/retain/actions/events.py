@@ -48,8 +48,9 @@ def silence(
     least_days: int = 7,
     times_longest_pause: float = 1.5,
     least_active_weeks: int = 12,
+    most_chance: float = 0.001,
 ) -> list[Alert]:
-    """Tell who is usually active and has been silent for much longer than ever before.
+    """Tell who is usually active and has been silent for longer than ever, and than by chance.
 
     Parameters
     ----------
@@ -68,6 +69,9 @@ def silence(
         days in the 13 weeks before.
     least_active_weeks
         Of those 13 weeks, how many must hold an active day: who comes seldom is not usually active.
+    most_chance
+        Chance of so long a silence by the customer's own share of active days, 0 to 1, from which
+        on it is told: whoever comes on two days a week is away for ten days now and then.
 
     Returns
     -------
@@ -109,7 +113,11 @@ def silence(
             if newest > last:
                 longest, last = max(longest, newest - last - 1), newest
         silent = today - last - 1  # whole days: today is not over
-        least = max(least_days, math.ceil(times_longest_pause * longest))
+        least = max(
+            least_days,
+            math.ceil(times_longest_pause * longest),
+            _days_by_chance(len(active) / window.shape[1], most_chance),
+        )
         if silent < least:
             continue
         row = people.loc[who]
@@ -137,6 +145,17 @@ def silence(
             )
         )
     return found
+
+
+def _days_by_chance(share: float, most_chance: float) -> int:
+    """Count the days without use that are as unlikely as `most_chance` at a share of active days.
+
+    Examples
+    --------
+    >>> _days_by_chance(0.5, 0.001), _days_by_chance(1.0, 0.001)  # 0.5 ** 10 = 1 / 1024
+    (10, 1)
+    """
+    return 1 if share >= 1 else math.ceil(math.log(most_chance) / math.log1p(-share))
 
 
 def hard_contacts(contacts: pd.DataFrame, until: datetime) -> pd.DataFrame:

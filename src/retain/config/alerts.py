@@ -191,6 +191,9 @@ class Silence(Section):
     least_active_weeks: int = Field(
         default=12, ge=1, le=13, description="Of 13 weeks, those with use: else not usually active."
     )
+    most_chance: float = Field(
+        default=0.001, gt=0, le=0.5, description="Chance of as long by the customer's usual rate."
+    )
     repeat_after_days: int = Field(default=14, ge=1, le=366, description=_AGAIN)
 
 
