@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from retain.errors import StoreError
 from retain.features import build_features
 from retain.tables import Mapping, eventlog, read_tables
 from retain.weeks import Calendar, History, fold_tables, read_usual, sweep
@@ -171,6 +172,10 @@ def test_what_is_usual_is_read_from_the_weeks_of_a_long_log_too(tmp_path, monkey
     assert 30 == len(one.customers)
     np.testing.assert_array_equal(one.active, other.active)
     np.testing.assert_array_equal(one.sums["events"], other.sums["events"])
+
+    next((store / "weeks" / "usage").glob("2026-03-1*.arrow")).unlink()
+    with pytest.raises(StoreError, match="cannot be read"):
+        read_usual(store, CALENDAR, week, weeks=8)
 
 
 def dirty(frame):
