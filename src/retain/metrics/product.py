@@ -1,20 +1,28 @@
 """How much the product is used: active users, stickiness, logins, active days, sessions.
 
-All of it is read from lines per user and day, to which usage is folded once for all of them.
+All of it is read from lines per user, to which usage is folded once for all of them.
 """
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import timedelta
 from fractions import Fraction
-from itertools import accumulate
 from typing import Literal
 
 from retain.metrics.calculator import metric
 from retain.metrics.period import Period
 from retain.metrics.result import Metric
 from retain.metrics.rows import By, Rows, Source, Tally, counted
-from retain.metrics.user_days import LOGINS, MICROSECONDS, MONTH, days_of, keep_user_days
+from retain.metrics.user_days import (
+    LOGINS,
+    MICROSECONDS,
+    MONTH,
+    any_of,
+    dates_of,
+    keep_users,
+    many_of,
+    users_of,
+)
 
 __all__ = [
     "PRODUCT",
@@ -87,16 +95,16 @@ def active_users(
     [2, 1, Fraction(3, 31)]
     """
     rows = Rows(usage=usage, customers=customers)
-    keep_user_days(rows, period, by, features=features)
+    keep_users(rows, period, by, features=features)
     window = {"mau": MONTH, "wau": WEEK, "dau": period.days}[variant]
     last = period.end - timedelta(1)
     wanted = Period(period.end - timedelta(window), period.end)
-    dates = _dates(period, weekdays_only)
-    above = _is_date(dates) if variant == "dau" else f"coalesce(next_day > DATE '{last}', true)"
-    judged = days_of(wanted, above)
+    dates = dates_of(period, weekdays_only)
+    above = many_of(period, "days", dates) if variant == "dau" else "1"
+    judged = users_of(period, dates_of(wanted), above)
 
     def make(tally: Tally) -> Metric:
-        users = tally["users"]
+        users = int(tally["users"] or 0)
         mean = Fraction(users, len(dates)) if variant == "dau" and dates else None
         return Metric(
             "active_users",
@@ -121,7 +129,7 @@ def active_users(
             **tally.counts,
         )
 
-    return rows.measure(make, judged, by, users=counted("is_numerator"))
+    return rows.measure(make, judged, by, times="times", users="sum(is_numerator)")
 
 
 @metric(
@@ -188,28 +196,32 @@ def stickiness(
     '3.3'
     """
     rows = Rows(usage=usage, customers=customers)
-    keep_user_days(rows, period, by, features=features)
+    keep_users(rows, period, by, features=features)
     window = WEEK if variant == "mean_dau_over_wau" else MONTH
     over = period
     if variant != "mean_of_days":
         over = Period(period.end - timedelta(window), period.end)
     wanted = Period(over.start - timedelta(window - 1), over.end) if over is period else over
-    dates = _dates(over, weekdays_only)
-    above = _is_date(dates)
-    cover = f"least(coalesce(next_day, DATE '{wanted.end}'), day + {window})"
+    dates = dates_of(over, weekdays_only)
+    month = {one: Period(one - timedelta(window - 1), one + timedelta(1)) for one in dates}
+    there = {f"on_{one:%Y_%m_%d}": counted(any_of(period, "days", [one])) for one in dates}
+    if over is period:
+        there |= {
+            f"up_to_{one:%Y_%m_%d}": counted(any_of(period, "days", dates_of(month[one])))
+            for one in dates
+        }
 
     def make(tally: Tally) -> Metric:
-        daily, gone = tally["daily"] or {}, tally["gone"] or {}
-        change = {at: daily.get(at, 0) - gone.get(at, 0) for at in _dates(wanted, False)}
-        within = dict(zip(change, accumulate(change.values()), strict=True))
+        daily = {one: tally[f"on_{one:%Y_%m_%d}"] for one in dates}
         users = tally["users"]
         numerator: Fraction | None = None
         if over is period:
-            ratios = [Fraction(daily.get(at, 0), within[at]) for at in dates if within[at]]
+            within = {one: tally[f"up_to_{one:%Y_%m_%d}"] for one in dates}
+            ratios = [Fraction(daily[one], within[one]) for one in dates if within[one]]
             value = sum(ratios, Fraction(0)) / len(ratios) if ratios else None
             formula = f"mean over {len(ratios)} days of users / users of the {window} days up to it"
         else:
-            total = sum(daily.get(at, 0) for at in dates)
+            total = sum(daily.values())
             numerator = Fraction(total, len(dates))
             value = numerator / users if users else None
             formula = f"({total} user-days / {len(dates)} days) / {users} users of {window} days"
@@ -233,14 +245,8 @@ def stickiness(
             **tally.counts,
         )
 
-    return rows.measure(
-        make,
-        f"SELECT *, {cover} AS gone_on FROM ({days_of(wanted, above)})",
-        by,
-        daily="histogram(day)",
-        gone="histogram(gone_on)",
-        users=counted(f"coalesce(next_day >= DATE '{wanted.end}', true)"),
-    )
+    judged = users_of(period, dates_of(wanted), many_of(period, "days", dates))
+    return rows.measure(make, judged, by, times="times", users="count(*)", **there)
 
 
 @metric(
@@ -293,7 +299,7 @@ def login_frequency(
     reference/metrics.md 2.19.
     """
     rows = Rows(usage=usage, customers=customers)
-    keep_user_days(rows, period, by, logins=logins)
+    keep_users(rows, period, by, logins=logins)
 
     def make(tally: Tally) -> Metric:
         users, total = tally["users"], int(tally["logins"] or 0)
@@ -321,10 +327,11 @@ def login_frequency(
 
     return rows.measure(
         make,
-        days_of(period, "logins > 0"),
+        users_of(period, dates_of(period), many_of(period, "login_days", dates_of(period))),
         by,
+        times="times",
         logins="sum(logins)",
-        users=counted(f"coalesce(next_day >= DATE '{period.end}', true)"),
+        users="count(*)",
     )
 
 
@@ -371,7 +378,7 @@ def active_days(
     reference/metrics.md 2.19.
     """
     rows = Rows(usage=usage, customers=customers)
-    keep_user_days(rows, period, by)
+    keep_users(rows, period, by)
     wanted = Period(period.end - timedelta(28), period.end)
 
     def make(tally: Tally) -> Metric:
@@ -394,8 +401,8 @@ def active_days(
             **tally.counts,
         )
 
-    users = counted(f"coalesce(next_day >= DATE '{period.end}', true)")
-    return rows.measure(make, days_of(wanted, "true"), by, users=users)
+    judged = users_of(period, dates_of(wanted), "times")
+    return rows.measure(make, judged, by, times="times", users="count(*)")
 
 
 @metric(
@@ -453,7 +460,7 @@ def session_length(
     ['17.50', '80.00']
     """
     rows = Rows(usage=usage, customers=customers)
-    keep_user_days(rows, period, by, timeout_minutes=timeout_minutes)
+    keep_users(rows, period, by, timeout_minutes=timeout_minutes)
 
     def make(tally: Tally) -> Metric:
         sessions = int(tally["sessions"] or 0)
@@ -478,8 +485,11 @@ def session_length(
             **tally.counts,
         )
 
-    judged = days_of(period, "sessions > 0")
-    return rows.measure(make, judged, by, sessions="sum(sessions)", busy="sum(busy_us)")
+    dates = dates_of(period)
+    judged = users_of(period, dates, many_of(period, "begun", dates))
+    return rows.measure(
+        make, judged, by, times="times", sessions="sum(sessions)", busy="sum(busy_us)"
+    )
 
 
 @metric(
@@ -527,7 +537,7 @@ def time_in_product(
     reference/metrics.md 2.19.
     """
     rows = Rows(usage=usage, customers=customers)
-    keep_user_days(rows, period, by, timeout_minutes=timeout_minutes)
+    keep_users(rows, period, by, timeout_minutes=timeout_minutes)
 
     def make(tally: Tally) -> Metric:
         users = tally["users"]
@@ -553,8 +563,8 @@ def time_in_product(
             **tally.counts,
         )
 
-    users = counted(f"coalesce(next_day >= DATE '{period.end}', true)")
-    return rows.measure(make, days_of(period, "true"), by, busy="sum(busy_us)", users=users)
+    judged = users_of(period, dates_of(period), "times")
+    return rows.measure(make, judged, by, times="times", busy="sum(busy_us)", users="count(*)")
 
 
 def engagement_score(adoption: float, stickiness: float, growth: float) -> float:
@@ -570,16 +580,6 @@ def engagement_score(adoption: float, stickiness: float, growth: float) -> float
     reference/metrics.md 2.17.
     """
     return (adoption + stickiness + growth) / 3
-
-
-def _dates(period: Period, weekdays_only: bool) -> list[date]:
-    days = [period.start + timedelta(at) for at in range(period.days)]
-    return [day for day in days if not weekdays_only or day.weekday() < 5]
-
-
-def _is_date(dates: list[date]) -> str:
-    listed = ", ".join(f"DATE '{one}'" for one in dates)
-    return f"day IN ({listed})" if dates else "false"
 
 
 PRODUCT = (

@@ -334,8 +334,22 @@ def customer_roi(
             **tally.counts,
         )
 
-    sums = {line: f"sum(CASE WHEN line = {word(line)} THEN amount END)" for line in LINES}
-    return rows.measure(make, judged, by, customers="count(DISTINCT customer_id)", **sums)
+    sums = ", ".join(
+        f'sum(CASE WHEN line = {word(line)} THEN amount END) AS "{line}"' for line in LINES
+    )
+    # a line per customer first: the segments need then be found for no more than those
+    folded = f"""
+        SELECT customer_id, excluded_because, count(*) AS times, {sums} FROM ({lines})
+        GROUP BY customer_id, excluded_because"""
+    return rows.measure(
+        make,
+        folded,
+        by,
+        times="times",
+        listed=judged,
+        customers="count(customer_id)",
+        **{line: f'sum("{line}")' for line in LINES},
+    )
 
 
 def _lines_sql(

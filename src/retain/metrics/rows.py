@@ -36,6 +36,7 @@ __all__ = [
 Source = Any  # pandas DataFrame, Arrow table, DuckDB relation or `Selected`; our column names
 By = str | Sequence[str] | None  # columns to cut by, each on its own
 MOST_LABELS = 1000  # of one column for which segments are numbered inside the engine
+COUNTS = ("count(", "coalesce(count_if(")  # aggregates that are 0 over no rows
 NO_SEGMENT = "(none)"  # where the rows belong that have no segment
 
 
@@ -215,7 +216,16 @@ class Rows:
         lacks = set[str]().union(*(self._lacks[name] for name in tables))
         return lacks.difference(*(self._own[name] for name in tables))
 
-    def tally(self, judged: str, by: By = None, /, **aggregates: str) -> list[Tally]:
+    def tally(
+        self,
+        judged: str,
+        by: By = None,
+        /,
+        *,
+        times: str = "",
+        listed: str = "",
+        **aggregates: str,
+    ) -> list[Tally]:
         """Count judged rows in one pass: the whole first, then every segment.
 
         Parameters
@@ -227,6 +237,12 @@ class Rows:
             whatever the aggregates need.
         by
             Columns to cut by, each on its own: of the judged rows, else of `customers`.
+        times
+            Column with how many rows a line stands for, where it stands for several; then
+            `is_numerator` is how many of them are.
+        listed
+            Where `judged` was folded from them: the single rows, judged in the same way, whose ids
+            are read.
         **aggregates
             Name to one call of an aggregate function, over the rows used.
 
@@ -243,39 +259,48 @@ class Rows:
         columns = columns_of(by)
         rows = self.cut(judged, by)
         cuts = [f"by_{at}" for at in range(len(columns))]
-        used = " FILTER (WHERE excluded_because IS NULL)"
-        wanted = ["count(*)", "histogram(excluded_because)"] + [
-            call + used for call in aggregates.values()
-        ]
-        sets = ", ".join(["()", *(f"({cut})" for cut in cuts)])
-        grouped = f" GROUP BY GROUPING SETS ({sets})" if cuts else ""
-        lines = self.once(f"SELECT {', '.join([*cuts, *wanted])} FROM ({rows}){grouped}")
-        tallies = []
+        many = f"CAST(sum({times}) AS BIGINT)" if times else "count(*)"
+        # a line for each reason: filtering every aggregate by it costs several times as much
+        sets = ", ".join(["(excluded_because)", *(f"({cut}, excluded_because)" for cut in cuts)])
+        wanted = ", ".join([*cuts, "excluded_because", many, *aggregates.values()])
+        lines = self.once(f"SELECT {wanted} FROM ({rows}) GROUP BY GROUPING SETS ({sets})")
+        nothing = [0 if call.startswith(COUNTS) else None for call in aggregates.values()]
+        used: dict[tuple[tuple[str, str], ...], tuple[int, list[Any]]] = {(): (0, nothing)}
+        excluded: dict[tuple[tuple[str, str], ...], dict[str, int]] = {}
         for line in lines:
-            found = {
-                column: label
+            found = tuple(
+                (column, label)
                 for column, label in zip(columns, line, strict=False)
                 if label is not None
-            }
-            rows_in, reasons, *sums = line[len(cuts) :]
-            excluded = dict(sorted((reasons or {}).items()))
+            )
+            reason, how_many, *sums = line[len(cuts) :]
+            used.setdefault(found, (0, nothing))
+            if reason is None:
+                used[found] = (how_many, sums)
+            else:
+                excluded.setdefault(found, {})[reason] = how_many
+        single = self.cut(listed, by) if listed else rows
+        each = "1" if listed or not times else times
+        tallies = []
+        for found, (how_many, sums) in used.items():
+            reasons = dict(sorted(excluded.get(found, {}).items()))
             tallies.append(
                 Tally(
-                    found,
-                    rows_in,
-                    rows_in - sum(excluded.values()),
-                    excluded,
+                    dict(found),
+                    how_many + sum(reasons.values()),
+                    how_many,
+                    reasons,
                     dict(zip(aggregates, sums, strict=True)),
-                    self._reader(rows, columns, found),
+                    self._reader(single, columns, dict(found), each),
                 )
             )
         return sorted(tallies, key=lambda one: [(columns.index(k), v) for k, v in one.by.items()])
 
     def measure(
-        self, make: Callable[[Tally], Metric], judged: str, by: By = None, /, **aggregates: str
+        self, make: Callable[[Tally], Metric], judged: str, by: By = None, /, **given: str
     ) -> Metric:
         """Make the metric of the whole with its segments attached, from one `tally`."""
-        whole, *segments = map(make, self.tally(judged, by, **aggregates))
+        whole, *segments = map(make, self.tally(judged, by, **given))
         return whole.divided_into(segments)
 
     def _with_views(self, select: str) -> str:
@@ -385,7 +410,7 @@ class Rows:
             )
 
     def _reader(
-        self, rows: str, columns: tuple[str, ...], found: Mapping[str, str]
+        self, rows: str, columns: tuple[str, ...], found: Mapping[str, str], times: str
     ) -> Callable[[], Ids]:
         """Make what reads the ids of one segment."""
 
@@ -397,19 +422,24 @@ class Rows:
                 f"by_{columns.index(column)} = {word(label)}" for column, label in found.items()
             )
             lines = self.fetch(
-                f"SELECT id, excluded_because, {part}, {above} FROM ({rows}) "
+                f"SELECT id, excluded_because, {part}, {above}, {times} FROM ({rows}) "
                 f"WHERE {where or 'true'} ORDER BY id NULLS LAST"
             )
             excluded: dict[str, list[str]] = {}
             parts: dict[str, list[str]] = {}
-            for one, reason, of, _ in lines:
+            above_line: list[str] = []
+            below_line: list[str] = []
+            for one, reason, of, how_often_above, how_often in lines:
                 if reason is not None:
-                    excluded.setdefault(reason, []).append(one)
-                elif of is not None:
+                    excluded.setdefault(reason, []).extend([one] * how_often)
+                    continue
+                above_line += [one] * int(how_often_above or 0)
+                below_line += [one] * how_often
+                if of is not None:
                     parts.setdefault(of, []).append(one)
             return Ids(
-                tuple(one for one, reason, _, is_above in lines if reason is None and is_above),
-                tuple(one for one, reason, _, _ in lines if reason is None),
+                tuple(above_line),
+                tuple(below_line),
                 {name: tuple(ids) for name, ids in sorted(excluded.items())},
                 {name: tuple(ids) for name, ids in sorted(parts.items())},
             )
@@ -434,9 +464,9 @@ def counted(condition: str) -> str:
     Examples
     --------
     >>> counted("score >= 9")
-    'count(CASE WHEN score >= 9 THEN 1 END)'
+    'coalesce(count_if(score >= 9), 0)'
     """
-    return f"count(CASE WHEN {condition} THEN 1 END)"
+    return f"coalesce(count_if({condition}), 0)"
 
 
 def word(text: str) -> str:
