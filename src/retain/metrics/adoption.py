@@ -20,7 +20,7 @@ __all__ = [
     "feature_adoption",
     "feature_depth",
     "feature_weeks",
-    "known",
+    "keep_known",
     "of_features",
 ]
 
@@ -93,11 +93,12 @@ def feature_adoption(
     """
     rows = Rows(usage=usage, customers=customers, entitled=entitled)
     _keep_used(rows, period, core_features)
+    keep_known(rows, by)
     judged = f"""
-        SELECT c.customer_id, c.customer_id AS id, {_adopted(days, weeks)} AS is_numerator,
+        SELECT c.*, c.customer_id AS id, {_adopted(days, weeks)} AS is_numerator,
             CASE WHEN c.signed_up_at >= DATE '{period.end}' THEN 'signed up later'
                 {_left_out(rows, variant)} END AS excluded_because
-        FROM ({known()}) AS c LEFT JOIN ({_used()}) AS u USING (customer_id)
+        FROM known AS c LEFT JOIN ({_used()}) AS u USING (customer_id)
         LEFT JOIN ({_active(variant, period)}) AS a USING (customer_id)
         LEFT JOIN ({_entitled(rows)}) AS e USING (customer_id)"""
 
@@ -190,16 +191,17 @@ def account_breadth(
     listed = "SELECT DISTINCT feature FROM used_features WHERE feature IS NOT NULL"
     if core_features:
         listed = f"SELECT DISTINCT unnest([{_words(core_features)}]::VARCHAR[]) AS feature"
-    owned = f"SELECT customer_id, signed_up_at, feature FROM ({known()}), ({listed})"
+    keep_known(rows, by)
+    owned = f"SELECT * FROM known, ({listed})"
     if rows.has("entitled"):
         rows.require("entitled", "customer_id", "feature")
-        owned = f"""SELECT DISTINCT customer_id, signed_up_at, feature
-            FROM ({known()}) JOIN (SELECT CAST(customer_id AS VARCHAR) AS customer_id,
+        owned = f"""SELECT DISTINCT *
+            FROM known JOIN (SELECT CAST(customer_id AS VARCHAR) AS customer_id,
                 CAST(feature AS VARCHAR) AS feature FROM entitled) USING (customer_id)
             WHERE {core}"""
     idle = "WHEN a.customer_id IS NULL THEN 'not active'" if variant == "active" else ""
     judged = f"""
-        SELECT o.customer_id, o.customer_id || ': ' || o.feature AS id,
+        SELECT o.*, o.customer_id || ': ' || o.feature AS id,
             u.feature IS NOT NULL AS is_numerator,
             CASE WHEN o.signed_up_at >= DATE '{period.end}' THEN 'signed up later' {idle}
                 END AS excluded_because
@@ -421,10 +423,14 @@ def _of_adopters(
     return rows.measure(make, judged, by, uses="sum(uses)", weeks="sum(weeks)")
 
 
-def known() -> str:
-    """Write the customers, each once, with their first sign-up."""
-    return """SELECT customer_id, min(signed_up_at) AS signed_up_at FROM customers
-        WHERE customer_id IS NOT NULL GROUP BY customer_id"""
+def keep_known(rows: Rows, by: By = None) -> None:
+    """Keep as `known` the customers, each once, with their first sign-up."""
+    rows.keep(
+        "known",
+        """SELECT customer_id, min(signed_up_at) AS signed_up_at FROM customers
+        WHERE customer_id IS NOT NULL GROUP BY customer_id""",
+        by,
+    )
 
 
 def of_features(features: Features) -> str:

@@ -8,6 +8,7 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Literal
 
+from retain.metrics.adoption import keep_known
 from retain.metrics.calculator import metric
 from retain.metrics.intervals import share_interval
 from retain.metrics.opinions import keep_given
@@ -156,13 +157,13 @@ def referral_rate(
         customers.
     """
     rows = Rows(referrals=referrals, customers=customers)
+    keep_known(rows, by)
     grades = "'tracked'" if variant == "tracked" else "'tracked', 'reference'"
     judged = f"""
-        SELECT k.customer_id, k.customer_id AS id, coalesce(r.many, 0) > 0 AS is_numerator, r.many,
+        SELECT k.*, k.customer_id AS id, coalesce(r.many, 0) > 0 AS is_numerator, r.many,
             CASE WHEN signed_up_at >= DATE '{period.end}' THEN 'signed up later'
                 END AS excluded_because
-        FROM (SELECT customer_id, min(signed_up_at) AS signed_up_at FROM customers
-            WHERE customer_id IS NOT NULL GROUP BY customer_id) AS k
+        FROM known AS k
         LEFT JOIN (SELECT customer_id, count(*) AS many FROM ({credited_sql(period, EVIDENCE)})
             WHERE excluded_because IS NULL AND grade IN ({grades}) GROUP BY customer_id) AS r
         USING (customer_id)"""

@@ -13,6 +13,7 @@ from retain.metrics.period import Period
 from retain.metrics.rows import By, Rows
 
 __all__ = [
+    "LOOK_BACK_DAYS",
     "REPEAT_DAYS",
     "SOLVED",
     "Same",
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 REPEAT_DAYS = 7  # as in the weekly features
+LOOK_BACK_DAYS = 15  # longer than any limit for who came before
 Same = Literal["issue", "any"]
 SAME: tuple[Same, ...] = ("issue", "any")
 SOLVED = "least(resolved_at, closed_at)"  # nulls are passed over; as in the weekly features
@@ -33,8 +35,18 @@ NEWEST = (
 )
 
 
-def contacts_sql(rows: Rows, period: Period) -> str:
+def contacts_sql(rows: Rows, period: Period, checked: Period) -> str:
     """Write the contacts opened in a period, each id once.
+
+    Parameters
+    ----------
+    rows
+        With interactions among them.
+    period
+        Of opening.
+    checked
+        In which ids are looked for that repeat: the period or more, the same for several questions
+        so that it is done once.
 
     Returns
     -------
@@ -42,9 +54,10 @@ def contacts_sql(rows: Rows, period: Period) -> str:
         A SELECT of every column of interactions, `id`, and `repeated_because`: null for the row
         that counts, of several with one id the newest state.
     """
-    asked = f"FROM interactions WHERE opened_at IS NULL OR {period.holds('opened_at')}"
+    within = "FROM interactions WHERE opened_at IS NULL OR {}"
     ((is_repeated,),) = rows.once(
-        f"SELECT count(interaction_id) > count(DISTINCT interaction_id) {asked}"
+        "SELECT count(interaction_id) > count(DISTINCT interaction_id) "
+        + within.format(checked.holds("opened_at"))
     )
     # ranking every row by its state costs more than all the rest: only where ids do repeat
     place = f"""CASE WHEN interaction_id IS NULL THEN 1
@@ -53,12 +66,13 @@ def contacts_sql(rows: Rows, period: Period) -> str:
         SELECT *, interaction_id AS id,
             CASE WHEN opened_at IS NULL THEN 'no date'
                  WHEN {place if is_repeated else "1"} > 1 THEN 'repeated id' END AS repeated_because
-        {asked}"""
+        {within.format(period.holds("opened_at"))}"""
 
 
 def keep_contacts(rows: Rows, period: Period, by: By = None) -> None:
     """Keep `contacts_sql` of a period as table `contacts`, for every metric of service."""
-    rows.keep("contacts", contacts_sql(rows, period), by)
+    checked = Period(period.start - timedelta(LOOK_BACK_DAYS), period.end)
+    rows.keep("contacts", contacts_sql(rows, period, checked), by)
 
 
 def sequence_sql(
@@ -107,7 +121,7 @@ def sequence_sql(
             lag(opened_at) OVER {window} AS before_at,
             lag(channel) OVER {window} AS before_channel,
             lead(opened_at) OVER {window} AS after_at
-        FROM (SELECT *, {issue} AS issue FROM ({contacts_sql(rows, wide)})
+        FROM (SELECT *, {issue} AS issue FROM ({contacts_sql(rows, wide, wide)})
               WHERE repeated_because IS NULL)
         WHERE issue IS NOT NULL"""
     if not rows.has("interactions", "follows_id"):

@@ -9,7 +9,14 @@ from typing import Any, Literal
 
 from retain.errors import TableError
 from retain.metrics.calculator import metric
-from retain.metrics.contacts import REPEAT_DAYS, SOLVED, Same, keep_contacts, sequence_sql
+from retain.metrics.contacts import (
+    LOOK_BACK_DAYS,
+    REPEAT_DAYS,
+    SOLVED,
+    Same,
+    keep_contacts,
+    sequence_sql,
+)
 from retain.metrics.period import Period
 from retain.metrics.result import Metric
 from retain.metrics.rows import By, Rows, Source, counted
@@ -250,13 +257,13 @@ def high_effort_share(
             "topic, transfer_count, reopen_count, resolved_at, closed_at. Map one of them"
         )
     keep_contacts(rows, period, by)
-    asked = "SELECT * FROM contacts"
+    asked = "contacts"
     if "repeats" in signs:
-        asked = _joined(rows, period, "issue", max(repeat_days, switch_days))
+        asked = _in_order(rows, period, "issue", max(repeat_days, switch_days))
     judged = f"""
         SELECT *, repeated_because AS excluded_because,
             {" OR ".join(f"coalesce({sign}, false)" for sign in signs.values())} AS is_numerator
-        FROM ({asked})"""
+        FROM {asked}"""
     names = {f"sign_{at}": name for at, name in enumerate(signs)}
     return rows.measure(
         lambda tally: share(
@@ -290,16 +297,18 @@ def _within(days: int) -> str:
     return f"(opened_at <= before_at + INTERVAL {int(days)} DAY)"
 
 
-def _joined(rows: Rows, period: Period, same: Same, days: int) -> str:
-    """Add to the kept contacts when, and through which channel, the one before came."""
+def _in_order(rows: Rows, period: Period, same: Same, days: int) -> str:
+    """Keep the contacts with when, and through which channel, the one before came; name them."""
     # one look back serves all: who came earlier than a question asks for is passed over there
-    look_back = max(days, REPEAT_DAYS, SWITCH_DAYS) + 1
+    look_back = max(days + 1, LOOK_BACK_DAYS)
     sequence = sequence_sql(rows, period, same=same, days_before=look_back)
-    columns = "interaction_id, before_at, before_channel"
-    rows.keep(f"before_{same}", f"SELECT {columns} FROM ({sequence})")
-    return f"""
-        SELECT c.*, s.before_at, s.before_channel
-        FROM contacts AS c LEFT JOIN before_{same} AS s USING (interaction_id)"""
+    name = f"contacts_by_{same}"
+    rows.keep(
+        name,
+        f"""SELECT c.*, s.before_at, s.before_channel
+        FROM contacts AS c LEFT JOIN ({sequence}) AS s USING (interaction_id)""",
+    )
+    return name
 
 
 def _in_sequence(
@@ -325,7 +334,7 @@ def _in_sequence(
     judged = f"""
         SELECT *, repeated_because AS excluded_because,
             coalesce({is_numerator}, false) AS is_numerator
-        FROM ({_joined(rows, period, same, days)})"""
+        FROM {_in_order(rows, period, same, days)}"""
     return rows.measure(
         lambda tally: share(
             name,

@@ -117,14 +117,16 @@ def nps(
             parts={"promoters": plus, "passives": n - plus - minus, "detractors": minus},
         )
 
-    return rows.measure(
-        make,
-        judged,
-        by,
-        promoters="histogram(CASE WHEN part = 'promoters' THEN shared_by END)",
-        detractors="histogram(CASE WHEN part = 'detractors' THEN shared_by END)",
-        answers="histogram(shared_by)",
-    )
+    # weights are added up exactly from how many answers have each
+    sums = {
+        "promoters": "histogram(CASE WHEN part = 'promoters' THEN shared_by END)",
+        "detractors": "histogram(CASE WHEN part = 'detractors' THEN shared_by END)",
+        "answers": "histogram(shared_by)",
+    }
+    if variant != "customer":
+        sums = {name: counted(f"part = '{name}'") for name in ("promoters", "detractors")}
+        sums["answers"] = "count(*)"
+    return rows.measure(make, judged, by, **sums)
 
 
 @metric(
@@ -482,8 +484,10 @@ def _counted(variant: str, happy: int, high: int, unhappy: int) -> str:
     return f"score >= {first[variant]}" if variant in first else "true"
 
 
-def _weight(shared_by: dict[int, int] | None) -> Fraction | int:
-    """Add up answers of which each is one of so many of its customer."""
+def _weight(shared_by: dict[int, int] | int | None) -> Fraction | int:
+    """Add up answers, or answers of which each is one of so many of its customer."""
+    if isinstance(shared_by, int):
+        return shared_by
     total = sum((Fraction(many, k) for k, many in (shared_by or {}).items()), Fraction(0))
     return int(total) if total.denominator == 1 else total
 

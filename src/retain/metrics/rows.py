@@ -279,7 +279,7 @@ class Rows:
                 used[found] = (how_many, sums)
             else:
                 excluded.setdefault(found, {})[reason] = how_many
-        single = self.cut(listed, by) if listed else rows
+        single = (lambda: self.cut(listed, by)) if listed else (lambda: rows)
         each = "1" if listed or not times else times
         tallies = []
         for found, (how_many, sums) in used.items():
@@ -410,11 +410,16 @@ class Rows:
             )
 
     def _reader(
-        self, rows: str, columns: tuple[str, ...], found: Mapping[str, str], times: str
+        self,
+        judged: Callable[[], str],
+        columns: tuple[str, ...],
+        found: Mapping[str, str],
+        times: str,
     ) -> Callable[[], Ids]:
         """Make what reads the ids of one segment."""
 
         def read() -> Ids:
+            rows = judged()
             there = self._columns(self._with_views(rows))
             part = "part" if "part" in there else "NULL"
             above = "is_numerator" if "is_numerator" in there else "false"
