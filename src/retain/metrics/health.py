@@ -207,8 +207,10 @@ def health_scores(
     scaled = np.column_stack(
         [rule.parts[one].scaled(values[one].to_numpy(np.float64, na_value=np.nan)) for one in names]
     )
-    of = values[segment] if rule.profiles else pd.Series("", index=values.index)
-    places, found = pd.factorize(of.where(of.notna(), ""))
+    places, found = np.zeros(len(values), dtype=np.intp), pd.Index([""])
+    if rule.profiles:
+        of = values[segment]
+        places, found = pd.factorize(of.where(of.notna(), ""))
     weights = np.array([list(rule.weights(one).values()) for one in found], dtype=np.float64)
     weights = weights.reshape(len(found), len(names))[places]
     known = np.isfinite(scaled)
@@ -225,11 +227,11 @@ def health_scores(
     labels, edges = list(rule.bands), list(rule.bands.values())
     at = np.searchsorted(edges, np.nan_to_num(judged), side="right") - 1
     little = f"less than {rule.least_coverage:.0%} is known"
-    reason = [
-        "nothing is known" if share == 0 else little if share < rule.least_coverage else None
-        for share in coverage
-    ]
-    band = [labels[one] if why is None else None for one, why in zip(at, reason, strict=True)]
+    reason = np.full(len(values), None, dtype=object)
+    reason[coverage < rule.least_coverage] = little
+    reason[coverage == 0] = "nothing is known"
+    band = np.array(labels, dtype=object)[at]
+    band[(coverage == 0) | (coverage < rule.least_coverage)] = None
     return pd.DataFrame(
         {
             "customer_id": values.customer_id.to_numpy(),

@@ -183,15 +183,22 @@ class Rows:
             one for one in columns_of(by) if one not in own and self.has("customers", one)
         ]
         lines = self._with_segments(select, of_customers)
-        home, query = self._home(lines), self._with_views(lines)
         self._lacks[name] = gaps & described.keys()
+        nulls = [
+            f"CAST(NULL AS {described[one]}) AS {quoted(one)}" for one in sorted(self._lacks[name])
+        ]
+        home = self._home(lines)
+        if home and nulls:  # they are written again when they are read: storing them costs as well
+            gone = ", ".join(quoted(one) for one in sorted(self._lacks[name]))
+            lines = f"SELECT * EXCLUDE ({gone}) FROM ({lines})"
+        query = self._with_views(lines)
         self._own[name] = own | {_ready(column): TEXT for column in of_customers}
         if home is None:
             self._views[name] = lines
             return
         kept = home.keep(query)
         self._own[name] |= {_ready(column): kept.columns[_ready(column)] for column in of_customers}
-        self._views[name] = f"FROM {kept.name}"
+        self._views[name] = f"SELECT {', '.join(['*', *nulls])} FROM {kept.name}"
         self._given[name], self._held[name] = home, kept
 
     def _home(self, select: str) -> Selected | None:
