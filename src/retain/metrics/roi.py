@@ -381,7 +381,6 @@ def _lines_sql(
         CASE WHEN coalesce(status, 'paid') NOT IN ('paid', 'refunded') THEN 'not paid'
             END AS excluded_because
         FROM payments WHERE {period.holds("paid_at")}""",
-        by,
     )
     lines = [
         no_lines().replace("AS what", "AS line"),

@@ -37,6 +37,8 @@ Source = Any  # pandas DataFrame, Arrow table, DuckDB relation or `Selected`; ou
 By = str | Sequence[str] | None  # columns to cut by, each on its own
 MOST_LABELS = 1000  # of one column for which segments are numbered inside the engine
 COUNTS = ("count(", "coalesce(count_if(")  # aggregates that are 0 over no rows
+MIXES = {"JOIN", "UNION", "WITH", "GROUP", "EXCLUDE", "PIVOT", "UNPIVOT", "UNNEST"}
+STARS = re.compile(r"(?:(?!SELECT|select\b).|SELECT\s+(?:\w+\.)?\*)*", re.DOTALL)
 NO_SEGMENT = "(none)"  # where the rows belong that have no segment
 
 
@@ -332,7 +334,9 @@ class Rows:
         columns = columns_of(by)
         if not columns:
             return judged
-        own = self._described(judged).keys() - self._gaps(judged)
+        own = self._passed_on(judged, columns)
+        if own is None:
+            own = self._described(judged).keys() - self._gaps(judged)
         cuts, joined = [], []
         for at, column in enumerate(columns):
             label = quoted(_ready(column))
@@ -350,6 +354,20 @@ class Rows:
                 )
             cuts.append(f"{label} AS by_{at}")
         return f"SELECT *, {', '.join(cuts)} FROM ({self._with_segments(judged, joined)})"
+
+    def _passed_on(self, select: str, columns: Sequence[str]) -> set[str] | None:
+        """Give what a query has of a table all of whose columns it hands on; None: ask the engine.
+
+        Asking takes as long as many a metric. A chain of ``SELECT *`` over one table, in which none
+        of the columns is named, has those of them that the table has.
+        """
+        words = _words_of(select)
+        tables = words & self._views.keys()
+        mixes = any(one.upper() in MIXES for one in words)
+        if len(tables) != 1 or mixes or words & set(columns) or not STARS.fullmatch(select):
+            return None
+        (table,) = tables
+        return set(self._own[table])
 
     def _with_segments(self, lines: str, columns: Sequence[str]) -> str:
         """Add the segments of customers to lines, ready to be cut by."""
