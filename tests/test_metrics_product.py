@@ -189,6 +189,20 @@ def test_active_users_and_stickiness_agree_with_sets_of_users(seed, shift):
     assert 100 * Fraction(sum(week_daily), 7 * week[0]) == found
 
 
+def test_a_period_whose_days_fill_several_numbers_agrees_with_sets_of_users():
+    # seen to fail with every day written into the first number
+    usage = drawn(1, users=12, many=500, start="2026-04-01", days=200)
+    period = Period(date(2026, 5, 1), date(2026, 10, 18))
+    daily, month = active_oracle(usage, period, 30)
+    ratios = [Fraction(d, m) for d, m in zip(daily, month, strict=True) if m]
+    begun, _ = sessions_oracle(usage, period, 30)
+
+    assert Fraction(sum(daily), 170) == active_users(usage, period, variant="dau").value
+    assert month[0] == active_users(usage, period, variant="mau").value
+    assert 100 * sum(ratios) / len(ratios) == stickiness(usage, period).value
+    assert begun == session_length(usage, period).denominator
+
+
 def test_a_segment_is_what_it_would_be_alone():
     usage = drawn(9)
     customers = customers_of(usage)
