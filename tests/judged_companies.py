@@ -1,7 +1,9 @@
-"""Simulated companies judged by their truth: `python tests/judged_companies.py SEED [CUSTOMERS]`.
+"""Simulated companies judged by their truth: `judged_companies.py KIND CUSTOMERS SEED`.
 
-The truth (each customer's probability, expected margin and reasons) is known to the simulator only;
-figures against it carry no luck of the draw of who left.
+Prints one line of JSON. The truth (each customer's probability, expected margin and reasons) is
+known to the simulator only; figures against it carry no luck of the draw of who left. Only what an
+interval of CLV holds is judged by drawn futures: `FUTURES` for each customer, after the newest week
+of the record.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ import itertools
 import json
 import sys
 import tempfile
+import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,11 +22,23 @@ from scipy.stats import spearmanr
 
 from retain import score, train
 from retain.demo import make_company
-from retain.evaluate import calibration_error
+from retain.evaluate import calibration_error, interval_coverage
 from retain.model.calibration import expit, logit
 
 THEMES = ("usage", "effort", "survey", "commercial", "profile")
-CUSTOMERS = 10_000
+KINDS: dict[str, dict[str, Any]] = {
+    "contract": {},
+    "effort": {"weights": {"effort": 2.0}},
+    "price": {"weights": {"commercial": 2.0}},
+    "rising": {"yearly_drift": 0.3},
+    "falling": {"yearly_drift": -0.3},
+    "inactivity": {"kind": "inactivity"},
+}
+HORIZONS = (4, 13, 26, 52)
+RUNS, FUTURES = 64, 4
+LEAST_OF_A_SEGMENT = 300
+BY = ("segment", "region")
+DRAWS = 200
 
 
 def expected_auc(truth: np.ndarray, shown: np.ndarray) -> float:
@@ -33,33 +49,121 @@ def expected_auc(truth: np.ndarray, shown: np.ndarray) -> float:
     return float((p * below).sum() / (p.sum() * (1 - p).sum() - (p * (1 - p)).sum()))
 
 
-def judge(seed: int, customers: int = CUSTOMERS) -> dict[str, Any]:
+def judge(kind: str, customers: int, seed: int) -> dict[str, Any]:
     """Make a company, train and score on its newest week, and compare with the truth."""
-    company = make_company(customers, seed=seed)
+    began = time.process_time()
+    company = make_company(customers, seed=seed, **KINDS[kind])
     with tempfile.TemporaryDirectory() as folder:
         config = company.write(folder)
+        made = time.process_time()
         trained = train(config, record=False)
+        learnt = time.process_time()
         week = score(config, model=trained.folder)
-    truth = company.truth.at(week.as_of).set_index("customer_id")
-    shown = week.scores[week.scores["eligible"]].set_index("customer_id")
+        scored = time.process_time()
+        card = json.loads((Path(trained.folder) / "model_card.json").read_text(encoding="utf-8"))
+    truth = company.truth.at(week.as_of, runs=RUNS).set_index("customer_id")
+    by = company.truth.churned_by(week.as_of, HORIZONS, runs=RUNS).set_index("customer_id")
+    scores = week.scores.set_index("customer_id")
+    shown = scores[scores["eligible"]]
     true = truth.reindex(shown.index)
-    p = shown["churn_probability"].to_numpy()
-    real = true["churn_probability"].to_numpy()
+    p, real = shown["churn_probability"].to_numpy(), true["churn_probability"].to_numpy()
+    known = ~np.isnan(real)  # a row that came too late makes another customer eligible
+    shown, true, p, real = shown[known], true[known], p[known], real[known]
     oracle, ours = expected_auc(real, real), expected_auc(real, p)
-    methods = {row["name"]: row["auc"] for row in trained.comparison}
+    people = company.tables["customers"].drop_duplicates("customer_id").set_index("customer_id")
     return {
-        "seed": seed,
+        "kind": kind,
         "customers": customers,
+        "seed": seed,
         "eligible": len(shown),
         "oracle_auc": oracle,
         "auc": ours,
         "share_of_oracle": (ours - 0.5) / (oracle - 0.5),
-        "calibration_error": calibration_error(real, p),
         "mean_predicted": float(p.mean()),
         "mean_true": float(real.mean()),
-        "clv_sum_over_true": float(shown["clv"].sum() / true["expected_margin"].sum()),
-        "out_of_time_auc": methods,
-        **_reasons(week.drivers, shown, true),
+        "horizons": _horizons(shown, by.reindex(shown.index)),
+        "widest_gap_of_a_segment": _segments(people, shown, p - real, np.mean),
+        "clv": _value(company, week, people),
+        "reasons": _reasons(week.drivers, shown, true),
+        "top_three_overlap": card["drivers"]["top_three_overlap"],
+        "out_of_time": {row["name"]: row["auc"] for row in trained.comparison},
+        "auc_minus_baselines": {
+            name: [round(found["auc"][end], 4) for end in ("value", "low", "high")]
+            for name, found in card["differences"].items()
+        },
+        "log_loss_minus_baselines": {
+            name: [round(found["log_loss"][end], 4) for end in ("value", "low", "high")]
+            for name, found in card["differences"].items()
+        },
+        "value_out_of_time": {
+            row["name"]: [round(row[name], 3) for name in ("normalised_gini", "mae")]
+            for row in trained.clv_comparison
+        },
+        "cpu_seconds": {
+            "making": round(made - began, 1),
+            "training": round(learnt - made, 1),
+            "scoring": round(scored - learnt, 1),
+            "judging": round(time.process_time() - scored, 1),
+        },
+    }
+
+
+def _horizons(shown: pd.DataFrame, by: pd.DataFrame) -> dict[str, Any]:
+    """Calibration error against the truth, and what the truth itself shows against outcomes."""
+    rng = np.random.default_rng(0)
+    out = {}
+    for weeks in HORIZONS:
+        name = f"churn_by_{weeks}w"
+        if name not in shown or shown[name].isna().all():
+            continue  # for inactivity nothing is shorter than the silence that counts
+        p, real = shown[name].to_numpy(), by[name].to_numpy()
+        luck = [calibration_error(rng.random(len(real)) < real, real) for _ in range(20)]
+        out[weeks] = {
+            "calibration_error": calibration_error(real, p),
+            "perfect_by_outcomes": float(np.mean(luck)),
+            "predicted": float(p.mean()),
+            "true": float(real.mean()),
+        }
+    return out
+
+
+def _segments(people: pd.DataFrame, rows: pd.DataFrame, values: Any, figure: Any) -> dict[str, Any]:
+    """A figure by segment of at least `LEAST_OF_A_SEGMENT` customers."""
+    out = {}
+    for column in BY:
+        names = people[column].reindex(rows.index).to_numpy()
+        for name in sorted(set(names)):
+            mine = names == name
+            if mine.sum() >= LEAST_OF_A_SEGMENT:
+                out[f"{column}={name}"] = round(float(figure(values[mine])), 4)
+    return out
+
+
+def _value(company: Any, week: Any, people: pd.DataFrame) -> dict[str, Any]:
+    """Compare values with what is expected, and intervals with drawn futures."""
+    truth = company.truth.at(week.as_of, runs=RUNS).set_index("customer_id")
+    futures = company.truth.drawn_margin(week.as_of, FUTURES)
+    rows = week.scores.set_index("customer_id")
+    rows = rows[rows.index.isin(truth.index)]
+    expected = truth["expected_margin"].reindex(rows.index).to_numpy()
+    came = futures.reindex(rows.index).to_numpy()
+    clv = rows["clv"].to_numpy()
+    rng, n = np.random.default_rng(0), len(rows)
+    ratios = []
+    for _ in range(DRAWS):
+        pick = rng.integers(0, n, n)
+        ratios.append(clv[pick].sum() / came[pick, 0].sum() - 1)
+    low, high = rows["clv_low"].to_numpy()[:, None], rows["clv_high"].to_numpy()[:, None]
+    inside = ((came >= low) & (came <= high)).mean(axis=1)
+    eligible = rows["eligible"].to_numpy()
+    return {
+        "bias": float(clv.sum() / expected.sum() - 1),
+        "bias_against_a_future": [float(v) for v in np.quantile(ratios, (0.05, 0.5, 0.95))],
+        "bias_of_eligible": float(clv[eligible].sum() / expected[eligible].sum() - 1),
+        "coverage": interval_coverage(came, low, high),
+        "coverage_of_eligible": float(inside[eligible].mean()),
+        "coverage_by_segment": _segments(people, rows, inside, np.mean),
+        "median_width": float(np.median((high - low)[:, 0] / np.maximum(clv, 1e-9))),
     }
 
 
@@ -68,26 +172,27 @@ def _reasons(drivers: pd.DataFrame, shown: pd.DataFrame, true: pd.DataFrame) -> 
     churn = drivers[drivers["target"] == "churn"]
     tenth = shown["churn_probability"].nlargest(max(len(shown) // 10, 1)).index
     raising = churn[(churn["contribution"] > 0) & churn["customer_id"].isin(tenth)]
-    first_two = raising[raising["rank"] <= 2].groupby("customer_id")["theme"].agg(set)
+    by_rank = raising.sort_values("rank").groupby("customer_id")["theme"].agg(list)
     main = true.loc[tenth, "main_theme"]
-    found = [theme in first_two.get(who, ()) for who, theme in main.items()]
-    fixed = max(main.isin(pair).mean() for pair in itertools.combinations(THEMES, 2))
+    said = [by_rank.get(who, [])[:2] for who in tenth]
     # in the unit that is shown: the truth comes in log-odds, the page in points of probability
     chance = true["churn_probability"]
     points = {theme: chance - expit(logit(chance) - true[theme]) for theme in THEMES}
     return {
-        "main_theme_in_first_two": float(np.mean(found)),
-        "one_fixed_list": float(fixed),
-        "without_a_reason": float(np.mean([who not in first_two for who in tenth])),
-        **{
-            f"rank_correlation_{theme}": float(
-                spearmanr(shown[f"theme_{theme}"], points[theme]).statistic
-            )
+        "first": float(np.mean([one in two[:1] for one, two in zip(main, said, strict=True)])),
+        "first_of_one_list": float(max(main.eq(theme).mean() for theme in THEMES)),
+        "in_first_two": float(np.mean([one in two for one, two in zip(main, said, strict=True)])),
+        "in_first_two_of_one_list": float(
+            max(main.isin(pair).mean() for pair in itertools.combinations(THEMES, 2))
+        ),
+        "without_a_reason": float(np.mean([not two for two in said])),
+        "rank_correlation": {
+            theme: float(spearmanr(shown[f"theme_{theme}"], points[theme]).statistic)
             for theme in THEMES
+            if f"theme_{theme}" in shown and true[theme].ne(0).any()
         },
     }
 
 
 if __name__ == "__main__":
-    given = [int(word) for word in sys.argv[1:]]
-    print(json.dumps(judge(*given), indent=1))
+    print(json.dumps(judge(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))

@@ -299,7 +299,7 @@ def test_the_truth_knows_only_complete_weeks(company):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"kind": "inactivity"}, "found kind='inactivity'; expected 'contract'"),
+        ({"kind": "event"}, "found kind='event'; expected 'contract' or 'inactivity'"),
         ({"n_customers": 0}, "found n_customers=0; expected at least 1"),
         ({"weeks": 5}, "found weeks=5; expected at least 14"),
         ({"until": dt.date(2026, 11, 14)}, "a Saturday; expected a Sunday"),

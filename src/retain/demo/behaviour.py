@@ -10,9 +10,10 @@ import pandas as pd
 
 from retain.demo.contracts import Told, moments
 from retain.demo.population import FEATURES_USED, Floats, Ints
+from retain.demo.visits import ORDERS_A_VISIT, order_value
 from retain.demo.weekly import NOTICE
 
-__all__ = ["interactions", "recorded", "usage"]
+__all__ = ["interactions", "orders", "recorded", "usage"]
 
 CHANNELS = ("email", "chat", "phone", "portal")
 TOPICS = ("how_to", "bug", "billing", "access", "integration")
@@ -33,7 +34,7 @@ def recorded(
 def usage(told: Told, rng: np.random.Generator) -> pd.DataFrame:
     """One row per customer, day, feature and user: a slice of events added up."""
     first, last = told.service()
-    week, who = np.nonzero(first < last)
+    week, who = np.nonzero((first < last) & told.seen())
     log = (
         told.people.usage_level[who]
         + told.record.usage[week, who]
@@ -41,10 +42,14 @@ def usage(told: Told, rng: np.random.Generator) -> pd.DataFrame:
         + rng.normal(0.0, 0.18, len(week))
         - 0.8 * (told.record.status[week, who] == NOTICE)
     )
-    rate = 0.29 * np.exp(log)[:, None] * np.asarray(WEEKDAYS)
-    offset = np.arange(7)
-    served = (offset >= first[week, who][:, None]) & (offset < last[week, who][:, None])
-    cell, day = np.nonzero(served & (rng.random(rate.shape) < -np.expm1(-rate)))
+    if told.visits is None:
+        rate = 0.29 * np.exp(log)[:, None] * np.asarray(WEEKDAYS)
+        offset = np.arange(7)
+        served = (offset >= first[week, who][:, None]) & (offset < last[week, who][:, None])
+        cell, day = np.nonzero(served & (rng.random(rate.shape) < -np.expm1(-rate)))
+    else:
+        cell = np.repeat(np.arange(len(week)), told.visits[week, who])
+        day = rng.integers(first[week, who][cell], 7)
     slices = 1 + (rng.random(len(cell)) < 0.3)
     cell, day = np.repeat(cell, slices), np.repeat(day, slices)
     week, who, log = week[cell], who[cell], log[cell]
@@ -72,10 +77,31 @@ def usage(told: Told, rng: np.random.Generator) -> pd.DataFrame:
     return table
 
 
+def orders(told: Told, rng: np.random.Generator) -> pd.DataFrame:
+    """One row per order of a customer without a contract: some visits bring one."""
+    assert told.visits is not None
+    first, _ = told.service()
+    week, who = np.nonzero(told.visits)
+    again = np.repeat(np.arange(len(week)), rng.binomial(told.visits[week, who], ORDERS_A_VISIT))
+    week, who = week[again], who[again]
+    day = told.life.day_of(0) + 7 * week + rng.integers(first[week, who], 7)
+    table = pd.DataFrame(
+        {
+            "customer_id": told.ids[who],
+            "amount": order_value(told.people, np.ones_like(who), who, rng).round(2),
+            "status": "paid",
+            "paid_at": moments(day, rng),
+            "currency": "EUR",
+        }
+    ).sort_values("paid_at", kind="stable", ignore_index=True)
+    table.insert(0, "payment_id", [f"P{number:07d}" for number in range(1, len(table) + 1)])
+    return table
+
+
 def interactions(told: Told, rng: np.random.Generator) -> pd.DataFrame:
     """One row per contact; the contacts of one case share `case_id`."""
     first, last = told.service()
-    week, who = np.nonzero(first < last)
+    week, who = np.nonzero((first < last) & told.seen())
     strain = told.record.severity[week, who]
     easy = rng.poisson(told.people.case_rate[who])
     cell = np.concatenate([np.repeat(np.arange(len(week)), easy), np.flatnonzero(strain > 0)])
@@ -178,6 +204,8 @@ def _served(told: Told, who: Ints, at: npt.NDArray[np.datetime64]) -> npt.NDArra
     week, offset = np.divmod(day - told.life.first_day, 7)
     inside = (week >= 0) & (week < told.life.weeks)
     week = np.where(inside, week, 0)
+    if told.visits is not None:
+        return inside  # a case goes on, whether or not its customer has left for good
     first, last = told.service()
     return inside & (offset >= first[week, who]) & (offset < last[week, who])
 

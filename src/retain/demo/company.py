@@ -1,4 +1,4 @@
-"""`make_company`: all ten tables of one simulated company, with the truth behind them."""
+"""`make_company`: the tables of one simulated company, with the truth behind them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from retain.demo.contracts import Told
 from retain.demo.dirt import add_dirt
 from retain.demo.life import Life
 from retain.demo.truth import Truth
+from retain.demo.visits import draw_visits
 from retain.demo.weekly import THEMES, Hazard
 from retain.errors import RetainError, some
 
 __all__ = ["Company", "make_company"]
 
+KINDS = ("contract", "inactivity")
 TABLES = (
     "customers",
     "departures",
@@ -90,7 +92,8 @@ class Company:
     Attributes
     ----------
     tables
-        All ten tables, under our own column names, faulty rows included.
+        The tables, under our own column names, faulty rows included: all ten of a company of
+        contract.
     truth
         The true probabilities, margins and reasons; see `Truth.at`.
     dirty
@@ -159,7 +162,8 @@ class Company:
             lines += [f"  {name}:", f"    source: data/{file}.parquet"]
             lines += [f"    columns: {{{', '.join(pairs)}}}"]
             if name == "customers":
-                lines += [f"    attributes: [{', '.join(ATTRIBUTES)}]"]
+                attributes = [name for name in ATTRIBUTES if name in table]
+                lines += [f"    attributes: [{', '.join(attributes)}]"]
                 lines += [f"    constant: [{', '.join(CONSTANT)}]  # never change"]
             for (of, column), words in WORDS.items():
                 if of == name:
@@ -168,15 +172,19 @@ class Company:
             if name == "surveys":
                 lines += ["    scales: {nps: [0, 10], csat: [1, 5], ces: [1, 7]}"]
                 lines += ["    ces_high_means: easy"]
+        churn = "kind: contract, horizon_weeks: 13, gap_weeks: 0, grace_weeks: 4"
+        if not truth.life.hazard.has_contracts:
+            weeks = truth.silent_weeks
+            churn = f"kind: inactivity, horizon_weeks: {weeks}, active_weeks: {weeks}"
         return "\n".join(
             [
                 *lines,
-                "churn: {kind: contract, horizon_weeks: 13, gap_weeks: 0, grace_weeks: 4}",
+                f"churn: {{{churn}}}",
                 f"clv: {{horizon_weeks: {truth.clv_weeks}, gross_margin: {truth.gross_margin}, "
                 f"annual_discount_rate: {truth.annual_discount_rate}}}",
                 "snapshots: {every_weeks: 4}",
                 "alerts: {file: {}}  # a JSON file per message, in the store's outbox",
-                METRICS,
+                *([METRICS] if truth.life.hazard.has_contracts else []),
             ]
         )
 
@@ -202,7 +210,10 @@ def make_company(
     seed
         The same seed gives the same company.
     kind
-        What leaving means; only "contract" is simulated.
+        What leaving means: "contract", a subscription that ends; or "inactivity": customers
+        without contracts who visit and order every three weeks or so, and have left when nothing
+        is seen of them for 13 weeks. These have six tables: customers, payments (their orders),
+        usage, interactions, surveys, referrals.
     until
         Export day, the last day of the last week: a Sunday.
     weights
@@ -223,7 +234,7 @@ def make_company(
     """
     unknown = sorted(set(weights or {}) - set(THEMES))
     for wrong, found, expected in (
-        (kind != "contract", f"kind={kind!r}", "'contract', the only kind simulated"),
+        (kind not in KINDS, f"kind={kind!r}", " or ".join(repr(one) for one in KINDS)),
         (n_customers < 1, f"n_customers={n_customers}", "at least 1"),
         (weeks < 14, f"weeks={weeks}", "at least 14, so that one horizon fits"),
         (until.weekday() != 6, f"until={until}, a {until:%A}", "a Sunday, the last day of a week"),
@@ -232,29 +243,37 @@ def make_company(
         if wrong:
             raise RetainError(f"make_company: found {found}; expected {expected}. Change it.")
     last_day = (until - dt.date(1970, 1, 1)).days
-    hazard = Hazard(dict(weights or {}), yearly_drift)
+    hazard = Hazard(dict(weights or {}), yearly_drift, kind == "contract")
     life = Life(n_customers, weeks, last_day + 1 - 7 * weeks, seed, hazard)
     people, record = life.record()
     ids = np.asarray([f"C{number:05d}" for number in range(1, len(people) + 1)])
-    told = Told(life, people, record, ids)
+    visits = None if hazard.has_contracts else draw_visits(life, people, record)
+    told = Told(life, people, record, ids, visits)
 
     def chance(table: str) -> np.random.Generator:
         return np.random.default_rng([seed, 3, TABLES.index(table)])
 
     accounts = contracts.customers(told, chance("customers"))
     cases = behaviour.interactions(told, chance("interactions"))
-    tables = {
-        "customers": accounts,
-        "departures": contracts.departures(told, chance("departures")),
-        "subscriptions": contracts.subscriptions(told, chance("subscriptions")),
-        "payments": contracts.payments(told, chance("payments")),
+    tables = {"customers": accounts}
+    if visits is None:
+        tables |= {
+            "departures": contracts.departures(told, chance("departures")),
+            "subscriptions": contracts.subscriptions(told, chance("subscriptions")),
+        }
+    pay = contracts.payments if visits is None else behaviour.orders
+    tables |= {
+        "payments": pay(told, chance("payments")),
         "usage": behaviour.usage(told, chance("usage")),
         "interactions": cases,
         "surveys": opinions.surveys(told, cases, chance("surveys")),
         "referrals": opinions.referrals(told, accounts["signed_up_at"], chance("referrals")),
-        "costs": acts.costs(told, chance("costs")),
-        "treatments": acts.treatments(told, chance("treatments")),
     }
+    if visits is None:
+        tables |= {
+            "costs": acts.costs(told, chance("costs")),
+            "treatments": acts.treatments(told, chance("treatments")),
+        }
     end = pd.Timestamp(until) + pd.Timedelta(days=1)
     tables, dirty = add_dirt(tables, end, np.random.default_rng([seed, 4]))
     return Company(tables, Truth(life, tuple(ids.tolist())), dirty, until)

@@ -39,6 +39,7 @@ class Told:
     people: People
     record: Record
     ids: npt.NDArray[Any]  # customer ids by position
+    visits: Ints | None = None  # (weeks, customers), where there are no contracts
 
     @property
     def last_day(self) -> int:
@@ -49,6 +50,10 @@ class Told:
         """Return the happenings of the given kinds, oldest first."""
         events = self.record.events
         return events[events["kind"].isin(kinds)].sort_values(["day", "who"], kind="stable")
+
+    def seen(self) -> Any:
+        """Tell in which weeks a customer may be heard of: always, or only when visiting."""
+        return True if self.visits is None else self.visits > 0
 
     def service(self) -> tuple[Ints, Ints]:
         """Return the first served and first unserved day offset of each week; shape (weeks, n)."""
@@ -81,14 +86,17 @@ def midnight(day: Any) -> pd.Series:
 
 
 def customers(told: Told, rng: np.random.Generator) -> pd.DataFrame:
-    """One row per customer, with attributes as they stand on the export day."""
+    """One row per customer, with attributes as they stand on the export day.
+
+    Without contracts there is no plan, and nobody knows who has left.
+    """
     people, final = told.people, told.record.final
     joined = told.events("joined").set_index("who")["day"].reindex(range(len(people)))
-    closed = ~np.isin(final.status, (TRIAL, PAID, NOTICE))
+    closed = ~np.isin(final.status, (TRIAL, PAID, NOTICE)) & (told.visits is None)
     status = np.where(closed, "closed", np.where(final.status == TRIAL, "trial", "active"))
     owner = np.asarray(OWNERS, dtype=object)[people.owner]
     owner[closed & (rng.random(len(people)) < 0.8)] = None  # accounts are taken off the owner
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "customer_id": told.ids,
             "signed_up_at": midnight(joined),
@@ -103,6 +111,7 @@ def customers(told: Told, rng: np.random.Generator) -> pd.DataFrame:
             "owner": pd.array(owner, dtype="str"),
         }
     )
+    return table if told.visits is None else table.drop(columns=["plan", "account_status"])
 
 
 def subscriptions(told: Told, rng: np.random.Generator) -> pd.DataFrame:

@@ -92,6 +92,8 @@ def add_dirt(
     added: dict[str, list[pd.DataFrame]] = {name: [] for name in tables}
     dirty: dict[tuple[str, str], int] = {}
     for (name, reason), (share, fault) in FAULTS.items():
+        if name not in tables:
+            continue
         table = tables[name]
         if name == "surveys":  # a fault in an unanswered question would go unseen
             table = table[table["score"].notna() & (table["kind"] == "nps")]

@@ -6,7 +6,7 @@ same seed gives the same weeks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ class Record:
     status: Ints
     usage: Floats  # log of usage against the customer's own level
     severity: Floats
+    hard: Floats  # how likely an episode was
     mood: Floats
     mrr: Floats
     terms: Floats  # (weeks, themes, customers): the log-odds each week began with
@@ -68,6 +69,7 @@ class Life:
                 ("status", state.status.astype(np.int8)),
                 ("usage", state.level - state.decline),
                 ("severity", happened.severity),
+                ("hard", happened.hard),
                 ("mood", state.mood),
                 ("mrr", state.mrr),
                 ("terms", happened.terms),
@@ -82,6 +84,8 @@ class Life:
         """Live the weeks before the data begin, and keep the customers still of interest."""
         n = int(CANDIDATES * self.n_customers) + 50
         people = draw_people(n, -BURN_IN_WEEKS, self.weeks, np.random.default_rng([self.seed, 0]))
+        if not self.hazard.has_contracts:
+            people = replace(people, trial_weeks=np.zeros(n, dtype=np.int64))
         rng = np.random.default_rng([self.seed, 1])
         state, events = first_state(people), []
         for w in range(-BURN_IN_WEEKS, 0):

@@ -32,7 +32,9 @@ def surveys(told: Told, contacts: pd.DataFrame, rng: np.random.Generator) -> pd.
     later = np.minimum((day - told.life.first_day) // 7, told.life.weeks - 1)
     first, last = told.service()
     offset = day - told.life.first_day - 7 * later
-    answers &= (answered < end) & (offset >= first[later, who]) & (offset < last[later, who])
+    answers &= answered < end
+    if told.visits is None:
+        answers &= (offset >= first[later, who]) & (offset < last[later, who])
     terms = told.record.terms[week, :, who].T  # usage, effort, survey, commercial, ...
     written = write_comments(
         told.people.language[who], terms[[3, 0, 1]] * [[1.0], [0.7], [0.8]], mood, rng
@@ -56,11 +58,13 @@ def surveys(told: Told, contacts: pd.DataFrame, rng: np.random.Generator) -> pd.
 
 
 def _nps(told: Told, rng: np.random.Generator) -> pd.DataFrame:
-    """Return the quarterly question to every paying customer."""
+    """Return the question to every paying customer each quarter; at some visits, to visitors."""
     n = len(told.people)
-    turn = (np.arange(told.life.weeks)[:, None] + np.arange(n)) % NPS_EVERY_WEEKS == 0
+    every = NPS_EVERY_WEEKS if told.visits is None else NPS_EVERY_WEEKS // 3
+    turn = (np.arange(told.life.weeks)[:, None] + np.arange(n)) % every == 0
     first, last = told.service()
-    week, who = np.nonzero(turn & (told.record.status == PAID) & (first == 0) & (last == 7))
+    whole = (told.record.status == PAID) & (first == 0) & (last == 7)
+    week, who = np.nonzero(turn & whole & told.seen())
     day = told.life.first_day + 7 * week + rng.integers(0, 5, len(week))
     return pd.DataFrame(
         {
@@ -97,6 +101,8 @@ def _after_cases(told: Told, contacts: pd.DataFrame, rng: np.random.Generator) -
     first, last = told.service()
     week, offset = np.divmod(day - told.life.first_day, 7)
     inside = week < told.life.weeks
+    if told.visits is not None:
+        return table[inside]
     week = np.where(inside, week, 0)
     return table[inside & (offset >= first[week, who]) & (offset < last[week, who])]
 
@@ -114,7 +120,7 @@ def _score(table: pd.DataFrame, mood: Floats, rng: np.random.Generator) -> Float
 def referrals(told: Told, signed_up: pd.Series, rng: np.random.Generator) -> pd.DataFrame:
     """One row per referral by a happy customer; some lead to a customer weeks later."""
     first, last = told.service()
-    whole = (told.record.status == PAID) & (first == 0) & (last == 7)
+    whole = (told.record.status == PAID) & (first == 0) & (last == 7) & told.seen()
     chance = 0.0012 * np.exp(0.7 * told.record.mood) * whole
     week, who = np.nonzero(rng.random(chance.shape) < chance)
     day = told.life.first_day + 7 * week + rng.integers(0, 5, len(week))

@@ -13,6 +13,9 @@ commercial  a recent price rise, a renewal coming near, an invoice that failed
 profile     segment, term and tenure
 hidden      temperament, and a sponsor who left: no table shows either
 ==========  =====================================================================
+
+Without contracts the commercial term is nothing, nobody is on trial or says so before leaving, and
+whoever has left stays away; what is seen of a customer are visits, see `retain.demo.visits`.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ __all__ = [
     "Hazard",
     "State",
     "add_months",
+    "chance_of",
     "first_state",
     "step",
 ]
@@ -116,6 +120,7 @@ class Hazard:
 
     weights: Mapping[str, float] = field(default_factory=dict)
     yearly_drift: float = 0.0
+    has_contracts: bool = True
 
     def terms(self, people: People, state: State, day: int) -> Floats:
         """Return each theme's log-odds for the week that begins on `day`; shape (6, customers)."""
@@ -135,7 +140,10 @@ class Hazard:
                 0.3 * people.frailty + 0.35 * state.temper + 1.4 * state.sponsor,
             ]
         )
-        return terms * np.asarray([self.weights.get(theme, 1.0) for theme in THEMES])[:, None]
+        weights = np.asarray([self.weights.get(theme, 1.0) for theme in THEMES])
+        if not self.has_contracts:
+            weights[THEMES.index("commercial")] = 0.0
+        return terms * weights[:, None]
 
     def intercept(self, week: int) -> float:
         """Return the log-odds that every customer starts from in a week."""
@@ -161,6 +169,7 @@ class Happened:
     collected: Floats  # money that arrived this week
     failed: Floats  # money that was asked for and did not
     severity: Floats  # of this week's hard support episode; 0 = none
+    hard: Floats  # how likely one was, for whoever is there
 
 
 def first_state(people: People) -> State:
@@ -231,7 +240,7 @@ def step(
     terms = hazard.terms(people, state, day)
     odds = hazard.intercept(week) + terms.sum(axis=0)
     paying = state.status == PAID
-    chance = np.where(paying, 1.0 / (1.0 + np.exp(-odds)), 0.0)
+    chance = np.where(paying, chance_of(odds), 0.0)
     involuntary = np.zeros(n, dtype=bool)
     ends = np.zeros(n, dtype=bool)
     if leave:
@@ -239,6 +248,9 @@ def step(
         days["ended"][ends] = some_day(ends)
         timer[(state.status == NOTICE) & ~ends] -= 1
         leaving = rng.random(n) < chance
+        if not hazard.has_contracts:  # nothing is said, nothing comes after
+            status[leaving], timer[leaving] = GONE, 0
+            leaving = np.zeros(n, dtype=bool)
         involuntary = leaving & (state.unpaid > 0) & (rng.random(n) < INVOLUNTARY_SHARE)
         days["ended"][involuntary] = some_day(involuntary)
         asked = leaving & ~involuntary
@@ -271,6 +283,7 @@ def step(
     timer[paused] -= 1
     timer[gone] += 1
     back = (paused & (timer <= 0)) | (gone & (timer >= 8) & (rng.random(n) < RETURN_RATE))
+    back &= hazard.has_contracts
     days["resumed"][back] = some_day(back)
     status[back] = PAID
     begins = (joins & ~on_trial) | (decides & likes) | back
@@ -280,7 +293,7 @@ def step(
     # 3. renewals, price rises, other plans; every change opens a new span with its own term
     price = state.price * PRICE_KEPT
     plan = state.plan.copy()
-    going = (status == PAID) & ~begins
+    going = (status == PAID) & ~begins & hazard.has_contracts
     renewing = going & (renews < day + 7)
     dice = rng.random(n)
     rise = renewing & (dice < np.where(people.months == 12, 0.55, 0.022 * people.months))
@@ -323,7 +336,8 @@ def step(
     pull = np.where(depth > 0, 0.13, 0.09)
     dice = rng.random(n)
     trouble = np.where(state.trouble, dice > 0.11, dice < 0.007)
-    hard = rng.random(n) < np.where(trouble, 0.38, 0.006)
+    how_hard = np.where(trouble, 0.38, 0.006)
+    hard = rng.random(n) < how_hard
     serves = (status == PAID) | (status == TRIAL) | (status == NOTICE)
     severity = np.zeros(n)
     hard &= serves
@@ -334,7 +348,8 @@ def step(
     after = State(
         status=status,
         timer=timer,
-        tenure=state.tenure + (status == PAID),
+        # without contracts nobody is told that a customer has left, so tenure goes on
+        tenure=state.tenure + ((status == PAID) | ((status == GONE) & (not hazard.has_contracts))),
         plan=plan,
         mrr=mrr,
         renews=renews,
@@ -358,9 +373,15 @@ def step(
         collected=np.where((due & ~fails) | recovers, amount, 0.0),
         failed=np.where(fails | (waiting & ~recovers), amount, 0.0),
         severity=severity,
+        hard=how_hard,
         **days,
     )
     return after, happened
+
+
+def chance_of(odds: Floats) -> Floats:
+    """Turn log-odds into a probability."""
+    return np.asarray(1.0 / (1.0 + np.exp(-odds)))
 
 
 def add_months(day: Ints, months: Ints) -> Ints:
