@@ -73,12 +73,14 @@ def test_customers_visit_every_few_weeks_and_order_only_when_they_do(company, se
     assert (~written & (visits > 0)).mean() < 0.001  # loaded after the export
 
 
+@pytest.mark.slow
 def test_who_is_eligible_has_been_seen_within_thirteen_weeks(truth, seen):
     week = WEEKS - 1 - THEN
     lately = seen.loc[:, week - 12 : week].any(axis=1).reindex(truth.index, fill_value=False)
     assert (lately == truth["eligible"]).mean() > 0.998
 
 
+@pytest.mark.slow
 def test_true_probabilities_of_silence_add_up_to_those_who_fell_silent(truth, seen):
     week = WEEKS - 1 - THEN
     silent = ~seen.loc[:, week + 1 : week + 13].any(axis=1).reindex(truth.index, fill_value=False)
@@ -89,6 +91,7 @@ def test_true_probabilities_of_silence_add_up_to_those_who_fell_silent(truth, se
         assert abs(silent.reindex(mine.index)[rows].sum() - p[rows].sum()) < 3.5 * error
 
 
+@pytest.mark.slow
 def test_those_likely_to_be_there_still_are_there_that_often(company):
     """Of every customer and week of silence, and against the coin that the truth does not see."""
     life = company.truth.life
@@ -149,6 +152,7 @@ def test_silence_of_two_weeks_by_hand():
     assert silence.left[0] == pytest.approx(1 / 4 + 3 / 8 * 1 / 4 + 3 / 8 * 3 / 8)
 
 
+@pytest.mark.slow
 def test_expected_margin_is_the_mean_of_drawn_futures(company, truth):
     futures = company.truth.drawn_margin(UNTIL - dt.timedelta(weeks=THEN), 8)
 
@@ -157,6 +161,7 @@ def test_expected_margin_is_the_mean_of_drawn_futures(company, truth):
     assert truth["expected_mrr_margin"].isna().all()
 
 
+@pytest.mark.slow
 def test_drawn_futures_of_contracts_bring_what_is_expected_too():
     truth = make_company(300, weeks=40, seed=5).truth
     expected = truth.at(UNTIL, runs=64)["expected_margin"]
@@ -166,6 +171,7 @@ def test_drawn_futures_of_contracts_bring_what_is_expected_too():
     )
 
 
+@pytest.mark.slow
 def test_probabilities_by_several_horizons_are_those_of_one_at_a_time():
     truth = make_company(200, weeks=40, seed=5).truth
     many = truth.churned_by(UNTIL, (4, 13), runs=64).set_index("customer_id")

@@ -97,7 +97,7 @@ class _BoostedTrees(BaseEstimator):
     def raw_score(self, X: Any) -> Floats:
         """Return the additive score before any link: log-odds, or log of currency."""
         check_is_fitted(self, "booster_")
-        if len(X) == 0:  # a portion of customers in which nobody is there yet
+        if getattr(X, "shape", (1,))[0] == 0:  # a portion of customers in which nobody is there yet
             return np.zeros(0)
         X = validate_data(self, X, reset=False, ensure_all_finite=False, dtype=np.float64)
         return np.asarray(self.booster_.predict(X, raw_score=True))
