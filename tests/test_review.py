@@ -140,7 +140,9 @@ def test_the_link_of_an_alert_opens_the_page_of_its_customer(desk):
     """Seen to fail when the link held the id unquoted: a slash in it led to a page of its own."""
     browser = signed_in(desk)
     about = {"rule": "silence", "sentence": "s", "evidence": [], "happened_at": "2026-11-15"}
-    for who in [row["customer_id"] for row in desk.store.rows("SELECT customer_id FROM scores")]:
+    people = desk.store.rows("SELECT customer_id FROM scores WHERE customer_id NOT LIKE 'C-%'")
+    assert 8 == len(people)  # the odd ones
+    for who in [row["customer_id"] for row in people]:
         rows = [about | {"customer_id": who}, about | {"rule": "data_stale", "customer_id": None}]
         page = "https://retain.acme.example/"
         letter = write_letter("k", "Bo", False, rows, company="acme", page=page)
@@ -255,6 +257,7 @@ def test_a_number_below_zero_stays_a_number():
     assert [[-1.5, "'-1.5", None]] == exported([{"a": -1.5, "b": "-1.5"}], ("a", "b", "c"))[1]
 
 
+@pytest.mark.slow
 def test_every_page_reads_and_writes_alike_on_both_databases(database, tmp_path):
     listed = fill(database, tmp_path)
     desk = desk_for(database, tmp_path, signs_in=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import pytest
 from report_week import HOSTILE
@@ -20,11 +21,19 @@ from retain.review.pages.people import _seen
 NEW = "four or five words"
 
 
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("people")
+    address = f"sqlite:///{folder / 'actions.db'}"
+    fill(address, folder, n=10)
+    desk_for(address, folder).store.close()  # the people, once: every write waits for the disk
+    return folder
+
+
 @pytest.fixture
-def desk(tmp_path):
-    address = f"sqlite:///{tmp_path / 'actions.db'}"
-    fill(address, tmp_path, n=10)
-    made = desk_for(address, tmp_path)
+def desk(filled, tmp_path):
+    folder = shutil.copytree(filled, tmp_path / "company")
+    made = desk_for(f"sqlite:///{folder / 'actions.db'}", folder)
     yield made
     made.store.close()
 
