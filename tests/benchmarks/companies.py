@@ -29,8 +29,6 @@ class Size:
         Events that the first customer has beside its own.
     is_shuffled
         Whether the events of all weeks lie in all files, in no order.
-    first
-        Number of the first customer.
     """
 
     customers: int
@@ -38,13 +36,11 @@ class Size:
     events: int
     whale: int = 0
     is_shuffled: bool = False
-    first: int = 0
 
     @property
     def label(self) -> str:
         odd = f"+{self.whale}{'s' * self.is_shuffled}" if self.whale or self.is_shuffled else ""
-        begin = f"from{self.first}" if self.first else ""
-        return f"{self.customers}x{self.weeks}x{self.events}{odd}{begin}"
+        return f"{self.customers}x{self.weeks}x{self.events}{odd}"
 
     @property
     def last_day(self) -> date:
@@ -60,7 +56,7 @@ SIZES = {
     "half": Size(100_000, 104, 25_000_000),  # as many customers, half the events
     "full": Size(100_000, 104, 50_000_000),
 }
-SCORED = {  # slices, and one of them: what is scored from stored weeks
+SCORED = {  # how often, and who: what is scored from stored weeks
     "tiny": (2, Size(400, 104, 20_000)),
     "small": (4, Size(10_000, 104, 250_000)),
     "full": (10, Size(100_000, 104, 2_500_000)),
@@ -85,7 +81,7 @@ def make_company(folder: Path, size: Size) -> Path:
         FROM (SELECT no, CASE WHEN u(no, 8) < 0.6 THEN -floor(u(no, 9) * 800)
             ELSE floor(u(no, 1) * {days - 60}) END::INTEGER AS first,
           CASE WHEN u(no, 2) < 0.25 THEN floor(28 + u(no, 3) * {days - 28}) ELSE {days} END::INTEGER
-            AS leaves, exp(2.2 * (u(no, 4) - 0.5) * 2) AS intensity FROM range({size.first}, {size.first + size.customers}) t(no))
+            AS leaves, exp(2.2 * (u(no, 4) - 0.5) * 2) AS intensity FROM range({size.customers}) t(no))
         """
     )
     con.execute(f"UPDATE person SET leaves = least({days}, greatest(leaves, first + 28))")
@@ -143,8 +139,8 @@ def make_company(folder: Path, size: Size) -> Path:
         floor(u(no, 20) * 1.4)::INTEGER AS transfer_count, floor(u(no, 21) * 1.2)::INTEGER AS reopen_count,
         floor(5 + u(no, 22) * 60) AS handle_minutes FROM (SELECT t.no, p.no AS customer_id,
           greatest(first, 0) + (leaves - greatest(first, 0) - 7) * u(t.no, 11) AS d
-          FROM range({5 * size.first}, {5 * (size.first + size.customers)}) t(no) JOIN person p
-          ON p.no = floor(u(t.no, 12) * {size.customers})::INTEGER % {size.customers} + {size.first})
+          FROM range({size.customers * 5}) t(no) JOIN person p
+          ON p.no = floor(u(t.no, 12) * {size.customers})::INTEGER % {size.customers})
         ORDER BY opened_at) TO '{home}/interactions.parquet' {copy}"""
     )
     con.execute(
@@ -153,8 +149,8 @@ def make_company(folder: Path, size: Size) -> Path:
         moment(d) AS sent_at, moment(d + 3 * u(no, 27)) AS answered_at FROM (SELECT t.no, p.no AS customer_id,
           (['nps', 'csat', 'ces'])[1 + floor(u(t.no, 25) * 3)::INTEGER] AS kind,
           greatest(first, 0) + (leaves - greatest(first, 0) - 4) * u(t.no, 21) AS d
-          FROM range({3 * size.first}, {3 * (size.first + size.customers)}) t(no) JOIN person p
-          ON p.no = floor(u(t.no, 22) * {size.customers})::INTEGER % {size.customers} + {size.first})
+          FROM range({size.customers * 3}) t(no) JOIN person p
+          ON p.no = floor(u(t.no, 22) * {size.customers})::INTEGER % {size.customers})
         ORDER BY answered_at) TO '{home}/surveys.parquet' {copy}"""
     )
     con.execute(

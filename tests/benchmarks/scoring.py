@@ -1,7 +1,8 @@
 """A week scored and explained from stored weeks, and what predicting alone would have cost.
 
-The customers come in slices that are made and folded one after the other, each with few events, and
-are stored; a model is learnt from the first customers. Neither is timed.
+A company with few events each is made and folded, and its weeks are stored; a model is learnt from
+its first customers. Neither is timed. Scored are all customers several times over, under new ids:
+portions, which is how work is done, never hold two of the same.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import resource
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,6 @@ from companies import SCORED, Size, make_company
 LEARNT_FROM = 4_000  # customers
 EVENTS_LEARNT_FROM = 25  # a customer and year
 JUDGED = 2_000  # customers whose figures are worked out plainly, too
-PREDICTED = 100_000  # customers of the comparison with bare predictions
 TABLES = ("customers", "subscriptions", "payments", "interactions", "surveys")
 
 
@@ -41,56 +42,42 @@ def config_of(home: Path, store: Path) -> Any:
     )
 
 
-def slices_of(name: str) -> list[Size]:
-    """List the slices that make up a company."""
-    slices, one = SCORED[name]
-    return [
-        Size(one.customers, one.weeks, one.events, first=number * one.customers)
-        for number in range(slices)
-    ]
-
-
 def store_weeks(home: Path, store: Path) -> dict[str, Any]:
-    """Learn a model and store the folded weeks of all slices; what is there already stays."""
+    """Learn a model and store the folded weeks; what is there already stays."""
     import retain
     from retain.jobs.opening import open_company
 
-    name = home.name
-    slices = slices_of(name)
-    few = min(LEARNT_FROM, sum(one.customers for one in slices))
-    learnt = Size(few, slices[0].weeks, few * EVENTS_LEARNT_FROM * slices[0].weeks // 52)
+    size = SCORED[home.name][1]
+    few = min(LEARNT_FROM, size.customers)
+    learnt = Size(few, size.weeks, few * EVENTS_LEARNT_FROM * size.weeks // 52)
     model = home / "model"
     if not model.exists():
         made = make_company(home, learnt)
         trained = retain.train(config_of(made, home / "trained"), record=False)
         trained.folder.rename(model)
-    top = tuple(json.loads((model / "bundle.json").read_text())["lists"]["top_features"])
-    for size in slices:
-        path = home / f"{size.first:08d}.weeks"
-        if path.exists():
-            continue
-        made, work = make_company(home, size), home / "work"
-        numbers = home / "dictionaries.json"  # one numbering for all slices
-        if numbers.exists():
-            (work / "weeks").mkdir(parents=True, exist_ok=True)
-            numbers.replace(work / "weeks" / "dictionaries.json")
-        company = open_company(config_of(made, work))
+    if not (home / "weeks").exists():
+        top = tuple(json.loads((model / "bundle.json").read_text())["lists"]["top_features"])
+        company = open_company(config_of(make_company(home, size), home / "work"))
         week = company.calendar.last_complete_week(company.tables.data_until)
-        part = company.fold(week, top)
-        (work / "weeks" / "dictionaries.json").replace(numbers)
+        aside = home / "weeks.partial"
+        aside.write_bytes(pickle.dumps(company.fold(week, top), protocol=5))
+        aside.rename(home / "weeks")
         company.tables.close()
-        shutil.rmtree(work)
-        shutil.rmtree(made)
-        aside = path.with_suffix(".partial")
-        aside.write_bytes(pickle.dumps(part, protocol=5))
-        aside.rename(path)
+        shutil.rmtree(home / "work")
     return {"cells": 0}
 
 
+def stored(home: Path) -> Any:
+    """Read the folded weeks."""
+    return pickle.loads((home / "weeks").read_bytes())
+
+
 def parts_of(home: Path) -> Iterator[Any]:
-    """Give the stored weeks slice by slice; ids are ordered as text."""
-    for path in sorted(home.glob("*.weeks")):
-        yield pickle.loads(path.read_bytes())
+    """Give the stored weeks several times over, each time under ids of its own."""
+    for copy in range(SCORED[home.name][0]):
+        part = stored(home)
+        ids = np.array([f"{copy:02d}-{one}" for one in part.customers], dtype=object)
+        yield replace(part, customers=ids)
 
 
 def score(home: Path, store: Path) -> dict[str, Any]:
@@ -113,7 +100,7 @@ def score(home: Path, store: Path) -> dict[str, Any]:
             at[:] = [step, now]
 
     bundle = load_bundle(home / "model")
-    made = make_company(home, Size(300, slices_of(home.name)[0].weeks, 30_000))
+    made = make_company(home, Size(300, SCORED[home.name][1].weeks, 30_000))
     company = open_company(config_of(made, store))  # small tables: only weeks count
     heard("laying down", 0.0)
     folded = lay_down(store / "laid", lambda: parts_of(home))
@@ -128,7 +115,7 @@ def score(home: Path, store: Path) -> dict[str, Any]:
     people = manifest["customers"]
     assert people["in"] == len(folded.customers)
     assert people["in"] == people["eligible"] + sum(people["not_eligible"].values())
-    few = folded.customers[: min(JUDGED, slices_of(home.name)[0].customers)]
+    few = folded.customers[: min(JUDGED, SCORED[home.name][1].customers)]
     mine = scores[scores["customer_id"].isin(set(few))]
     return {
         "cells": drivers,
@@ -151,7 +138,7 @@ def plainly(home: Path, store: Path) -> dict[str, Any]:
     from retain.weeks import History
 
     bundle = load_bundle(home / "model")
-    few = next(parts_of(home)).of_customers(0, JUDGED)
+    few = stored(home).of_customers(0, JUDGED)
     week = few.last_week
     why = eligibility(History(few, [week]), ChurnRule("contract", 13))[0]
     there = (why != "not a customer yet")[None, :]
@@ -179,13 +166,9 @@ def predict(home: Path, store: Path) -> dict[str, Any]:
     from retain.snapshots import ChurnRule, ClvRule
 
     bundle = load_bundle(home / "model")
-    rows: list[Any] = []
-    for part in parts_of(home):
-        every = np.ones((1, len(part.customers)), dtype=bool)
-        names = tuple(bundle.features["columns"])
-        rows += [one.X for one in feature_chunks(part, [part.last_week], every, only=names)]
-        if sum(map(len, rows)) >= PREDICTED:
-            break
+    weeks, names = stored(home), tuple(bundle.features["columns"])
+    every = np.ones((1, len(weeks.customers)), dtype=bool)
+    rows = [one.X for one in feature_chunks(weeks, [weeks.last_week], every, only=names)]
     rules = Rules(bundle, ChurnRule("contract", 13), ClvRule(52), 0.9, (), 0, ())
     M = [bundle.encoder.transform(X) for X in rows]
     boosters = [bundle.churn.head, *bundle.churn.refits]
