@@ -63,8 +63,8 @@ def answers(port):
 def test_every_confirmed_verdict_outlives_the_kill_and_none_is_there_by_half(database, tmp_path):
     """The page is killed while a browser gives verdicts.
 
-    Seen to fail when `Store.writing` ended its transaction after each statement: a verdict without
-    its entry in the trail. And when the page confirmed before it wrote: a confirmed one missing.
+    Seen to fail when a row was committed before its entry in the trail: a verdict without one. And
+    when the page confirmed a moment before it wrote: a confirmed one missing.
     """
     path = configured(tmp_path, database)
     write_files(tmp_path, written_week(60, hostile=False))

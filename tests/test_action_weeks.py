@@ -216,3 +216,16 @@ def test_outcomes_noted_again_replace_those_of_their_week(store):
     assert [("C1", False)] == [
         (row["customer_id"], bool(row["has_left"])) for row in store.rows("SELECT * FROM outcomes")
     ]
+
+
+def test_a_newest_week_that_was_scored_again_waits_for_its_queue_an_older_one_keeps_its_own(store):
+    """Killed after the import, the next run makes the queue. Seen to fail without the reset."""
+    queues = "SELECT queue IS NULL AS waits FROM weeks ORDER BY as_of"
+    for week in (0, 1):
+        bring(store, week)
+        keep_queue(store, day(week), RULES)
+    assert [False, False] == [bool(row["waits"]) for row in store.rows(queues)]
+
+    for week in (0, 1):
+        bring(store, week, seed=9, fingerprint="scored again")
+    assert [False, True] == [bool(row["waits"]) for row in store.rows(queues)]
