@@ -557,10 +557,19 @@ def test_a_request_under_another_name_is_refused(desk):
     ],
 )
 def test_a_path_leads_nowhere_else(desk, path):
-    """Seen to fail when any period led to its folder."""
     answer = signed_in(desk).get(path)
     assert 404 == answer.status_code
     assert "root:" not in answer.text
+
+
+def test_a_period_is_no_way_out_of_its_folder(desk, place):
+    """Seen to fail when neither the page nor the reader of files looked for the period."""
+    outside = place[1] / "outside" / "metrics.json"
+    outside.parent.mkdir()
+    outside.write_text('{"secret": 1}', encoding="utf-8")
+    (place[1] / "metrics").mkdir(exist_ok=True)
+    answer = signed_in(desk).get("/metrics", params={"period": "../outside"})
+    assert 404 == answer.status_code
 
 
 @pytest.mark.parametrize(
