@@ -11,7 +11,7 @@ import threading
 import time
 from urllib.parse import quote
 
-import httpx
+import httpx2
 import pytest
 from alert_sinks import nobody_listens
 from real_process import commands, until
@@ -34,7 +34,7 @@ class Reviewer(threading.Thread):
     def __init__(self, port, drivers):
         super().__init__(daemon=True)
         self.drivers, self.sent, self.confirmed = drivers, None, []
-        self.visitor = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20)
+        self.visitor = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=20)
         self.token = form_token(self.visitor.get("/"))
 
     def run(self):
@@ -47,7 +47,7 @@ class Reviewer(threading.Thread):
             path = f"/customers/{quote(driver['customer_id'], safe='')}/verdict"
             try:
                 answer = self.visitor.post(path, data=fields)
-            except httpx.TransportError:
+            except httpx2.TransportError:
                 return
             assert 303 == answer.status_code, answer.text
             self.confirmed.append(self.sent)
@@ -55,8 +55,8 @@ class Reviewer(threading.Thread):
 
 def answers(port):
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/static/review.css", timeout=1).is_success
-    except httpx.TransportError:
+        return httpx2.get(f"http://127.0.0.1:{port}/static/review.css", timeout=1).is_success
+    except httpx2.TransportError:
         return False
 
 

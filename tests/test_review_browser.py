@@ -9,7 +9,7 @@ import csv
 import os
 import shutil
 
-import httpx
+import httpx2
 import pytest
 from alert_sinks import nobody_listens
 from postgres import fresh_database
@@ -50,8 +50,8 @@ def served(request, tmp_path_factory):
 
 def is_there(port):
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/sign-in", timeout=5).is_success
-    except httpx.TransportError:
+        return httpx2.get(f"http://127.0.0.1:{port}/sign-in", timeout=5).is_success
+    except httpx2.TransportError:
         return False
 
 

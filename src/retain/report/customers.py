@@ -176,7 +176,7 @@ def _rounded(value: Any) -> float | None:
         return None
     if abs(figure) >= 99.995 or figure == int(figure):
         return math.floor(figure + 0.5)
-    return round(figure, 2)
+    return math.floor(figure * 100 + 0.5) / 100
 
 
 def rounded(values: Any) -> Any:
@@ -189,7 +189,7 @@ def rounded(values: Any) -> Any:
     """
     figures = np.asarray(values, dtype=np.float64)
     whole = (np.abs(figures) >= 99.995) | (figures == np.floor(figures))
-    return np.where(whole, np.floor(figures + 0.5), np.round(figures, 2))
+    return np.where(whole, np.floor(figures + 0.5), np.floor(figures * 100 + 0.5) / 100)
 
 
 def _text(value: Any) -> str:
