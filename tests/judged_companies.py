@@ -60,10 +60,11 @@ def judge(kind: str, customers: int, seed: int) -> dict[str, Any]:
         learnt = time.process_time()
         week = score(config, model=trained.folder)
         scored = time.process_time()
+        rows, drivers = week.scores, week.drivers  # read from the folder while it is there
         card = json.loads((Path(trained.folder) / "model_card.json").read_text(encoding="utf-8"))
     truth = company.truth.at(week.as_of, runs=RUNS).set_index("customer_id")
     by = company.truth.churned_by(week.as_of, HORIZONS, runs=RUNS).set_index("customer_id")
-    scores = week.scores.set_index("customer_id")
+    scores = rows.set_index("customer_id")
     shown = scores[scores["eligible"]]
     true = truth.reindex(shown.index)
     p, real = shown["churn_probability"].to_numpy(), true["churn_probability"].to_numpy()
@@ -83,8 +84,8 @@ def judge(kind: str, customers: int, seed: int) -> dict[str, Any]:
         "mean_true": float(real.mean()),
         "horizons": _horizons(shown, by.reindex(shown.index)),
         "widest_gap_of_a_segment": _segments(people, shown, p - real, np.mean),
-        "clv": _value(company, week, people),
-        "reasons": _reasons(week.drivers, shown, true),
+        "clv": _value(company, scores, week.as_of, people),
+        "reasons": _reasons(drivers, shown, true),
         "top_three_overlap": card["drivers"]["top_three_overlap"],
         "out_of_time": {row["name"]: row["auc"] for row in trained.comparison},
         "auc_minus_baselines": {
@@ -139,12 +140,11 @@ def _segments(people: pd.DataFrame, rows: pd.DataFrame, values: Any, figure: Any
     return out
 
 
-def _value(company: Any, week: Any, people: pd.DataFrame) -> dict[str, Any]:
+def _value(company: Any, scores: pd.DataFrame, as_of: Any, people: pd.DataFrame) -> dict[str, Any]:
     """Compare values with what is expected, and intervals with drawn futures."""
-    truth = company.truth.at(week.as_of, runs=RUNS).set_index("customer_id")
-    futures = company.truth.drawn_margin(week.as_of, FUTURES)
-    rows = week.scores.set_index("customer_id")
-    rows = rows[rows.index.isin(truth.index)]
+    truth = company.truth.at(as_of, runs=RUNS).set_index("customer_id")
+    futures = company.truth.drawn_margin(as_of, FUTURES)
+    rows = scores[scores.index.isin(truth.index)]
     expected = truth["expected_margin"].reindex(rows.index).to_numpy()
     came = futures.reindex(rows.index).to_numpy()
     clv = rows["clv"].to_numpy()
