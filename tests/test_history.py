@@ -156,6 +156,13 @@ def test_a_window_that_begins_before_the_table_is_unknown_for_those_who_were_the
     np.testing.assert_array_equal(seen.total("n"), [[15, 16]])
 
 
+def test_what_a_customer_brought_before_the_table_begins_is_unknown_and_so_is_the_sum() -> None:
+    seen = panel(SOME, 12, 13, start=np.array([[9.0, 10.0], [9.0, 10.0]]))
+
+    np.testing.assert_array_equal(seen.lifetime("n"), [[NAN, 0], [NAN, 16]])
+    np.testing.assert_array_equal(seen.total("n"), [[5, 0], [15, 16]])
+
+
 def test_a_row_that_turns_up_late_does_not_move_where_the_table_begins() -> None:
     early = rows((0, 10, 0, 1), (0, 2, 10, 1), n="sum")
     start = np.zeros((2, 2))

@@ -676,12 +676,23 @@ def test_without_any_revenue_there_is_no_value_to_learn(panel):
         fit_clv(X, np.minimum(0.0, -panel.worth), when, who, learnt_weeks=8)
 
 
-def test_without_an_earlier_period_there_is_no_interval(panel):
+def test_without_an_earlier_period_the_interval_is_that_of_customers_set_aside(panel):
     X, _, when, who = (values[panel.when < 8] for values in panel.rows)
-    fitted = fit_clv(X, panel.worth[panel.when < 8], when, who, learnt_weeks=8, chosen=QUICK)
+    worth = panel.worth[panel.when < 8]
+    fitted = fit_clv(X, worth, when, who, learnt_weeks=8, chosen=QUICK)
+    low, high = fitted.interval(X)
 
-    assert np.isnan(fitted.interval(X)).all()
+    assert np.mean((low <= worth) & (worth <= high)) == pytest.approx(0.9, abs=0.06)
     np.testing.assert_allclose(fitted.predict(X), fitted.head.predict(X))  # no level but its own
+
+
+def test_value_learnt_adds_up_to_what_customers_brought_however_few_the_trees(panel):
+    """Seen to fail with the level left as it was before the trees were grown."""
+    few = {**QUICK, "rounds": 5}
+    given = panel.X, panel.worth, np.zeros(len(panel.X))
+    head = ClvHead(**few).fit(*given).add_up(*given)
+
+    assert head.predict(panel.X).sum() == pytest.approx(panel.worth.sum())
 
 
 # ---- themes of comments ------------------------------------------------------------------------

@@ -88,19 +88,20 @@ def orders(history: History, weeks: int) -> Any:
 @feature(unit="orders", signal="purchases")
 def orders_ever(history: History) -> Any:
     """Orders since the customer is with us."""
-    return history.payments.total("orders")
+    return history.payments.lifetime("orders")
 
 
 @feature(unit="days", signal="purchases")
 def purchase_days_ever(history: History) -> Any:
     """Different days with a purchase since the customer is with us."""
-    return history.payments.total("gaps") + (history.payments.total("orders") > 0)
+    payments = history.payments
+    return payments.lifetime("gaps") + (payments.total("orders") > 0)
 
 
 @feature(unit="currency", signal="spending")
 def spend_ever(history: History) -> Any:
     """Money spent since the customer is with us."""
-    return history.payments.total("spend")
+    return history.payments.lifetime("spend")
 
 
 @feature(unit="balance", signal="spending", over=(4, 13, 26), of="spend_")

@@ -203,7 +203,7 @@ def _train(
     folded = with_lists(folded, lists)
 
     steps("building features")
-    clv_weeks, learnt = value_grid(company, folded, WARMUP_WEEKS)
+    clv_weeks, learnt = value_grid(company, folded, WARMUP_WEEKS, int(as_ofs.max()))
     union = np.union1d(as_ofs, clv_weeks)
     why = eligibility(History(folded, union), company.churn)
     there = why != "not a customer yet"

@@ -45,16 +45,23 @@ class JudgedValue:
     who: Any
 
 
-def value_grid(company: Company, folded: FoldedWeeks, warmup_weeks: int) -> tuple[Any, int]:
-    """as_ofs whose value is known for the weeks that can be learnt; nothing without a basis."""
+def value_grid(
+    company: Company, folded: FoldedWeeks, warmup_weeks: int, newest: int
+) -> tuple[Any, int]:
+    """as_ofs whose value is known for the weeks that can be learnt; nothing without a basis.
+
+    They lie on the grid of churn, of which `newest` is one as_of: what is known of a customer's
+    leaving by models that had not learnt from him is then known of the same rows.
+    """
     if clv_basis(folded, company.clv) is None:
         return np.zeros(0, dtype=np.int64), 0
     learnt = learnable_horizon(
         folded.last_week - folded.recorded_from + 1, company.clv.horizon_weeks
     )
     every = company.config.snapshots.every_weeks
+    ripe = folded.last_week - learnt
     weeks = snapshot_weeks(
-        folded.last_week - learnt,
+        ripe - (ripe - newest) % every,
         folded.recorded_from + warmup_weeks,
         every,
         company.config.snapshots.most,

@@ -261,6 +261,14 @@ class ClvHead(RegressorMixin, _BoostedTrees):
             self.booster_, _ = self._train(X, y, offset=self.level_ + log_share)
         return self
 
+    def add_up(self, X: Any, y: Any, log_share: Any) -> Self:
+        """Set the level so that what was learnt from adds up, once `fit` with a share.
+
+        Trees that are held back pull large amounts down by more than they lift small ones.
+        """
+        self.level_ = log_level(np.maximum(y, 0.0), log_share + self.raw_score(X))
+        return self
+
     def predict(self, X: Any) -> Floats:
         """Return the amounts that a whole share is expected to bring, shape (rows,)."""
         return np.exp(self.raw_score(X) + self.level_)

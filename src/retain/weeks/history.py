@@ -94,6 +94,17 @@ class Panel:
             out = np.round(out, 6)
         return self._observed(out, weeks, before)
 
+    def lifetime(self, measure: str) -> Array:
+        """Sum a measure over all weeks; nan for customers who were there before the table begins.
+
+        Their sum would only say how long the table is by now: it grows as the record does, and
+        what is learnt from it in early weeks does not hold in later ones.
+        """
+        out = self.total(measure)
+        if self._start is not None:
+            out[self._start < self.rows.begins] = np.nan
+        return out
+
     def mean(self, measure: str, weeks: int, before: int = 0) -> Array:
         """Average a measure per week over a window."""
         return self.total(measure, weeks, before) / weeks
