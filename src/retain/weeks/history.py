@@ -95,15 +95,10 @@ class Panel:
         return self._observed(out, weeks, before)
 
     def lifetime(self, measure: str) -> Array:
-        """Sum a measure over all weeks; nan for customers who were there before the table begins.
-
-        Their sum would only say how long the table is by now: it grows as the record does, and
-        what is learnt from it in early weeks does not hold in later ones.
-        """
+        """Sum a measure over all weeks; nan where the customer was there before the table."""
         out = self.total(measure)
-        if self._start is not None:
-            out[self._start < self.rows.begins] = np.nan
-        return out
+        # such a sum tells how long the record is by now: what it teaches does not hold later
+        return out if self._start is None else np.where(self._start < self.rows.begins, np.nan, out)
 
     def mean(self, measure: str, weeks: int, before: int = 0) -> Array:
         """Average a measure per week over a window."""
