@@ -451,8 +451,10 @@ class Oracle:
         running = spans[~spans["is_trial"] & spans["ended_at"].isna()]
         out["mrr"] = running["mrr"].sum()
         bought = self.bought()
-        out["orders_ever"] = len(bought)
-        out["purchase_days_ever"] = bought["paid_at"].dt.normalize().nunique()
+        whole = self.start >= self.begins("payments")  # else what came earlier is unknown
+        out["orders_ever"] = len(bought) if whole else None
+        days = bought["paid_at"].dt.normalize().nunique()
+        out["purchase_days_ever"] = days if whole else None
         gaps = self.gaps()
         out["purchase_gap"] = gaps.mean() if len(gaps) else None
         out["purchase_gap_deviation"] = gaps.std() if len(gaps) > 1 else None
