@@ -31,12 +31,10 @@ SETTINGS: tuple[dict[str, Any], ...] = (
     {"num_leaves": 8, "max_depth": 4, "min_child_samples": 100},
     {"num_leaves": 16, "max_depth": 5, "min_child_samples": 100},
 )
-# where nothing can be tried. Value needs the suppler one: how little those bring who have gone
-# must be learnt, and on simulated companies the search takes it, with about as many rounds
-BLIND: dict[type[Any], dict[str, Any]] = {
-    ChurnHead: {**SETTINGS[1], "rounds": 80},
-    ClvHead: {**SETTINGS[2], "rounds": 110},
-}
+# where nothing can be tried; the suppler one where value follows the curve of leaving: how little
+# those bring who have gone must be learnt, and on simulated companies the search takes such a one
+BLIND = {**SETTINGS[1], "rounds": 80}
+BLIND_ON_A_CURVE = {**SETTINGS[2], "rounds": 110}
 MOST_ROUNDS = 240
 LEAST_ROUNDS = 20
 SEARCH_ROWS = 40_000
@@ -331,13 +329,15 @@ def fit_clv(
         log_share = np.where(np.isnan(share), usual, np.log(share))
     fixed: dict[str, Any] = {"categorical": tuple(categorical or ()), "seed": seed}
     folds = _folds(when, learnt_weeks)
+    follows = share is not None
     if chosen is None:
+        blind = BLIND_ON_A_CURVE if follows else BLIND
         chosen = _search(
-            ClvHead, "tweedie", X, gains, when, who, folds, fixed, progress, offset=log_share
+            *(ClvHead, "tweedie", X, gains, when, who, folds, fixed, progress),
+            offset=log_share,
+            blind=blind,
         )
     settings = _for_rows(chosen, len(y))
-
-    follows = share is not None
 
     def learnt(rows: Any) -> ClvHead:
         given = X[rows], gains[rows], log_share[rows]
@@ -456,10 +456,11 @@ def _search(
     fixed: dict[str, Any],
     progress: Callable[[str], None],
     offset: Floats | None = None,
+    blind: dict[str, Any] = BLIND,
 ) -> dict[str, Any]:
     """Try each setting on rows later than those learnt from; take the best with its rounds."""
     if not folds:  # too little history to look ahead: what suits most, and it is said on the card
-        return {**BLIND[head], "found_on_rows": len(y)}
+        return {**blind, "found_on_rows": len(y)}
     usable = _usable(folds, y)
     scores: list[tuple[float, int, int]] = []
     for number, setting in enumerate(SETTINGS):
