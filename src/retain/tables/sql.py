@@ -34,14 +34,13 @@ def rows_of(con: Any, query: str) -> list[tuple[Any, ...]]:
 
 
 def open_work(folder: Path, timezone: str) -> Any:
-    """Open a fresh work database in a folder: bounded memory, quiet, order kept."""
-    con = duckdb.connect(str(folder / "tables.duckdb"))
+    """Open a fresh work database: quiet, order kept; what does not fit goes to the folder."""
+    # in memory: tables live as long as one run, and writing them out costs as much as casting them
+    con = duckdb.connect()
     # in a notebook without widgets DuckDB has no bar, and refuses even to turn it off
     if rows_of(con, "SELECT current_setting('enable_progress_bar')")[0][0]:
         con.execute("SET enable_progress_bar = false")
     con.execute("SET preserve_insertion_order = true")
-    # the tables live as long as one run: packing them costs as much again as casting and checking
-    con.execute("SET force_compression = 'uncompressed'")
     con.execute(f"SET TimeZone = {word(timezone)}")
     con.execute(f"SET temp_directory = {word(str(folder / 'spill'))}")
     return con

@@ -99,7 +99,7 @@ class KeptWeeks:
         for week, first, end in zip(weeks.tolist(), edges, ends, strict=True):
             one = rows.take(slice(first, end))
             measures = {name: narrowed(values) for name, values in one.measures.items()}
-            table = {"customer": numbers[one.customer], "lag": one.lag, **measures}
+            table = {"customer": numbers[one.customer], "lag": narrowed(one.lag), **measures}
             _write(self._path(str(week)), pa.table(table))
             written[week] = one
         return written
@@ -239,7 +239,7 @@ def panel_of(table: Any, ids: Any, ops: dict[str, str]) -> PanelRows:
         Measure name to how it combines.
     """
     if table is None or not len(table):
-        return in_order([], len(ids), ops)
+        return in_order([], ops)
     who = _positions(table, ids)
     if np.any(who < 0):
         table, who = table.filter(who >= 0), who[who >= 0]
@@ -254,7 +254,7 @@ def panel_of(table: Any, ids: Any, ops: dict[str, str]) -> PanelRows:
     edges = np.flatnonzero(np.diff(week, prepend=week[:1] - 1))
     ends = [*edges[1:], len(week)]
     return in_order(
-        [rows.take(slice(*edge)) for edge in zip(edges, ends, strict=True)], len(ids), ops
+        [rows.take(slice(*edge)) for edge in zip(edges, ends, strict=True)], ops
     )
 
 
@@ -304,15 +304,11 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _write(path: Path, table: Any) -> None:
-    """Write an Arrow file aside, then move it into place."""
+    """Write an Arrow file aside, then move it into place; not packed, so that it reads in place."""
     import pyarrow as pa
 
     aside = _aside(path)
-    how = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
-    with (
-        pa.OSFile(str(aside), "wb") as file,
-        pa.ipc.new_file(file, table.schema, options=how) as out,
-    ):
+    with pa.OSFile(str(aside), "wb") as file, pa.ipc.new_file(file, table.schema) as out:
         out.write_table(table)
     aside.replace(path)
 
@@ -332,7 +328,7 @@ def read_week(path: Path, wanted: tuple[str, ...]) -> dict[str, NDArray[Any]]:
 def _read(path: Path) -> Any:
     import pyarrow as pa
 
-    with pa.OSFile(str(path)) as file:
+    with pa.memory_map(str(path)) as file:
         return pa.ipc.open_file(file).read_all()
 
 

@@ -129,7 +129,7 @@ def fold_log(
         read = kept.read_rows(sorted(expected - set(written)), position)
         runs = [rows for _, rows in sorted((written | read).items())]
     facts = _facts(source, features, 0 if users is None else users.most)
-    return in_order(runs, len(ids), facts.folded)
+    return in_order(runs, facts.folded)
 
 
 def _facts(source: Source, features: list[str], most_users: int) -> Facts:

@@ -81,49 +81,48 @@ def narrowed(values: NDArray[Any]) -> NDArray[Any]:
     return values
 
 
-def in_order(parts: list[PanelRows], customers: int, ops: dict[str, str]) -> PanelRows:
+def in_order(parts: list[PanelRows], ops: dict[str, str]) -> PanelRows:
     """Put runs of weeks together: rows ordered by customer, week, lag.
 
     Parameters
     ----------
     parts
-        Runs of weeks that do not overlap, oldest first, each ordered by customer, week, lag. A
-        measure that a part lacks is zero there.
-    customers
-        How many customers there are.
+        Runs of weeks that do not overlap, oldest first, or rows of different customers; each
+        ordered by customer, week, lag. A measure that a part lacks is zero there. Parts are used
+        up: a measure is taken out of them when it is laid down, lest memory hold everything twice.
     ops
         Measure name to how it combines.
     """
-    counts = [np.bincount(one.customer, minlength=customers) for one in parts]
-    total = np.sum(counts, axis=0, dtype=np.int64) if counts else np.zeros(customers, np.int64)
-    begin = np.cumsum(total) - total
-    places = []
-    for one, count in zip(parts, counts, strict=True):
-        own = np.cumsum(count) - count  # place of each customer's first row within the part
-        places.append(np.arange(len(one)) + (begin - own)[one.customer])
-        begin = begin + count
-    rows = int(total.sum())
+    customer = _concatenated([one.customer for one in parts], np.int32)
+    order = np.argsort(customer, kind="stable")
 
-    def laid(columns: list[NDArray[Any] | None], kind: Any) -> NDArray[Any]:
-        out = np.zeros(rows, dtype=kind)
-        for place, column in zip(places, columns, strict=True):
-            if column is not None:
-                out[place] = column
-        return out
+    def laid(columns: list[NDArray[Any]], kind: Any) -> NDArray[Any]:
+        joined = _concatenated(columns, kind)
+        return np.take(joined, order, mode="clip") if len(order) else joined
 
     measures = {}
     for name, op in ops.items():
-        columns = [one.measures.get(name) for one in parts]
-        kinds = [one.dtype for one in columns if one is not None]
+        kinds = [one.measures[name].dtype for one in parts if name in one.measures]
         none = np.dtype(np.int64 if op == "bits" else np.float64)
-        measures[name] = laid(columns, np.result_type(*kinds) if kinds else none)
+        kind = np.result_type(*kinds) if kinds else none
+        columns = [
+            one.measures.pop(name) if name in one.measures else np.zeros(len(one), kind)
+            for one in parts
+        ]
+        measures[name] = laid(columns, kind)
     return PanelRows(
-        customer=laid([one.customer for one in parts], np.int32),
+        customer=laid([customer], np.int32),
         week=laid([one.week for one in parts], np.int32),
         lag=laid([one.lag for one in parts], np.int32),
         measures=measures,
         ops=ops,
     )
+
+
+def _concatenated(columns: list[NDArray[Any]], kind: Any) -> NDArray[Any]:
+    if not columns:
+        return np.zeros(0, dtype=kind)
+    return np.concatenate([column.astype(kind, copy=False) for column in columns])
 
 
 @dataclass(frozen=True)

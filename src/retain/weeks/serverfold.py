@@ -82,7 +82,7 @@ def fold_on_server(
     names = {n: texts for n, texts in numbers.items() if n in ("customers", "usage_feature")}
     kept.close(recipe, log.fingerprint, marks, names)
     read = kept.read_rows(sorted(map(int, marks)), position)
-    return in_order([read[week] for week in sorted(read)], len(ids), facts.folded)
+    return in_order([read[week] for week in sorted(read)], facts.folded)
 
 
 def _numbered(texts: list[str]) -> str:

@@ -80,7 +80,7 @@ def fold_table(
         read = kept.read_rows(sorted(map(int, there)), position)
     except (OSError, ValueError):  # what cannot be read is folded again
         read, there, is_sound = {}, {}, False
-    old = in_order([read[week] for week in sorted(read)], len(ids), facts.folded)
+    old = in_order([read[week] for week in sorted(read)], facts.folded)
     if content and is_sound and kept.content == content:
         return old
     marks = _marks(con, name, len(ids))
@@ -331,7 +331,7 @@ def _later(out: Any, at: Any, there: Any, values: Any, order: Any) -> None:
 def _chained(parts: list[PanelRows], ops: dict[str, str]) -> PanelRows:
     """Put customers together, one group of them after the other."""
     if not parts:
-        return in_order([], 0, ops)
+        return in_order([], ops)
     return PanelRows(
         np.concatenate([one.customer for one in parts]),
         np.concatenate([one.week for one in parts]),
