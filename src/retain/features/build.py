@@ -116,6 +116,13 @@ def build_features(
             (texts[number] if number in texts else next(row))[where] = values
         progress(last, len(folded.customers))
     index = pd.MultiIndex.from_arrays([as_ofs[at], customer], names=["as_of", "customer"])
+    return _matrix(index, columns, numbers, texts)
+
+
+def _matrix(
+    index: Any, columns: tuple[Column, ...], numbers: Any, texts: dict[int, Any]
+) -> FeatureMatrix:
+    """Frame numbers, shape (columns that are numbers, rows), and columns of texts by place."""
     names = [column.name for number, column in enumerate(columns) if number not in texts]
     X = pd.DataFrame(numbers.T, index=index, columns=names, copy=False)
     for number, values in texts.items():
@@ -152,8 +159,9 @@ def feature_chunks(
         index = pd.MultiIndex.from_arrays(
             [as_ofs[at], customer + first], names=["as_of", "customer"]
         )
-        data = {column.name: values for column, values in zip(columns, chunk, strict=True)}
-        yield FeatureMatrix(pd.DataFrame(data, index=index, copy=False), columns)
+        texts = {number: one for number, one in enumerate(chunk) if one.dtype.kind != "f"}
+        numbers = np.array([one for one in chunk if one.dtype.kind == "f"])
+        yield _matrix(index, columns, numbers.reshape(-1, len(at)), texts)
 
 
 def _chunks(

@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retain.weeks.rows import FoldedWeeks, PanelRows
-from retain.weeks.streams import ORDER_OF
+from retain.weeks.rows import FoldedWeeks, PanelRows, kept, said_when, united_bits, words_of
 
 __all__ = ["History", "Missing", "Panel", "balance"]
 
 Array = NDArray[np.float64]
 _NEVER = -(10**6)
-FEW_DATES = 8  # for fewer, masks are united week by week
+FEW_DATES = 8  # for fewer, what pays off by being asked for often is not laid out
 
 
 class Missing(Exception):
@@ -57,9 +56,9 @@ class Panel:
         newest = int(as_ofs.max(initial=0))
         # rows that no date can see are dropped at once; what stays is cut again date by date
         seen = (rows.week <= newest) & (rows.week + rows.lag <= int(known_by.max(initial=0)))
-        rows = _kept(rows, seen)
+        rows = kept(rows, seen)
         on_time = rows.lag == 0
-        self._now, self._late = _kept(rows, on_time), rows.take(~on_time)
+        self._now, self._late = kept(rows, on_time), rows.take(~on_time)
         self._first = min(int(self._now.week.min()) if len(self._now) else newest, newest)
         self._weeks = newest - self._first + 1
         self._cache: dict[tuple[Any, ...], Any] = {}
@@ -75,7 +74,7 @@ class Panel:
             raise Missing(measure)
 
     def _words(self, measure: str) -> list[str]:
-        words = [name for name in self.rows.measures if name == measure or _word_of(name, measure)]
+        words = words_of(self.rows.measures, measure)
         if not words:
             raise Missing(measure)
         return words
@@ -108,17 +107,19 @@ class Panel:
         """Sum a measure over all weeks, each week weighing half as much per half-life of age."""
         self._need(measure)
         keep = 0.5 ** (1.0 / half_life_weeks)
-        key = ("faded", measure, half_life_weeks)
+        key = ("faded", measure, half_life_weeks, before)
+        ends = [self._span(int(as_of), None, before)[0] for as_of in self.as_ofs]
         if key not in self._cache:
-            grid = self._grid(measure)
-            memory = np.zeros((len(grid) + 1, self.customers))
-            for week in range(len(grid)):
-                np.multiply(memory[week], keep, out=memory[week + 1])
-                memory[week + 1] += grid[week]
-            self._cache[key] = memory
+            grid, memory = self._grid(measure), np.zeros(self.customers)
+            self._cache[key] = {0: memory.copy()}
+            for week in range(max(ends, default=0)):
+                memory *= keep
+                memory += grid[week]
+                if week + 1 in ends:
+                    self._cache[key][week + 1] = memory.copy()
         out = np.empty((len(self.as_ofs), self.customers))
         for at, as_of in enumerate(self.as_ofs):
-            out[at] = self._cache[key][self._span(int(as_of), None, before)[0]]
+            out[at] = self._cache[key][ends[at]]
             late = self._late_rows(at, None, before)
             if late.any():
                 rows = self._late.take(late)
@@ -157,34 +158,30 @@ class Panel:
     def active_weeks(self, measure: str, weeks: int, before: int = 0) -> Array:
         """Count the weeks of a window in which a measure is above zero."""
         self._need(measure)
-        key = ("active", measure)
-        if key not in self._cache:
-            self._cache[key] = self._cumulated(self._now.measures[measure] > 0)
-        out = self._window(self._cache[key], weeks, before)
+        key, is_active = ("active", measure), self._now.measures[measure] > 0
+        out = self._window(key, is_active, weeks, before)
         for at in range(len(self.as_ofs)):
             late = self._late_rows(at, weeks, before) & (self._late.measures[measure] > 0)
             if not late.any():
                 continue
             rows = self._late.take(late)
-            who, week, _ = _merge_bits(rows.customer, rows.week, np.ones(len(rows), np.int64))
-            before_that = np.maximum(week - self._first, 0)
-            active = self._cache[key][before_that + 1, who] > self._cache[key][before_that, who]
+            who, week, _ = united_bits(rows.customer, rows.week, np.ones(len(rows), np.int64))
+            before_that, known = np.maximum(week - self._first, 0), self._cumulated(key, is_active)
+            active = known[before_that + 1, who] > known[before_that, who]
             np.add.at(out[at], who, ~(active & (week >= self._first)))
         return self._observed(out, weeks, before)
 
     def active_days(self, measure: str, weeks: int, before: int = 0) -> Array:
         """Count the days of a window whose bit is set in a weekly day mask."""
         self._need(measure)
-        key = ("popcount", measure)
-        if key not in self._cache:
-            self._cache[key] = self._cumulated(np.bitwise_count(self._now.measures[measure]))
-        out = self._window(self._cache[key], weeks, before)
+        days = np.bitwise_count(self._now.measures[measure])
+        out = self._window(("popcount", measure), days, weeks, before)
         for at in range(len(self.as_ofs)):
             late = self._late_rows(at, weeks, before)
             if not late.any():
                 continue
             rows = self._late.take(late)
-            masks = _merge_bits(rows.customer, rows.week, rows.measures[measure])
+            masks = united_bits(rows.customer, rows.week, rows.measures[measure])
             known = self._bits_at(measure, masks[1], masks[0])
             np.add.at(out[at], masks[0], np.bitwise_count(masks[2] & ~known))
         return self._observed(out, weeks, before)
@@ -301,13 +298,22 @@ class Panel:
             self._cache[key] = grid
         return self._cache[key]
 
-    def _cumulated(self, values: Any) -> Array:
+    def _cumulated(self, key: tuple[Any, ...], values: Any) -> Array:
         """Add up all weeks before each week, shape (weeks + 1, customers)."""
-        out = np.zeros((self._weeks + 1, self.customers))
-        self._lay(values, out[1:].reshape(-1))
-        for week in range(1, self._weeks):
-            out[week + 1] += out[week]
-        return out
+        if key not in self._cache:
+            out = self._cache[key] = np.zeros((self._weeks + 1, self.customers))
+            self._lay(values, out[1:].reshape(-1))
+            for week in range(1, self._weeks):
+                out[week + 1] += out[week]
+        return self._cache[key]
+
+    @cached_property
+    def _bounds(self) -> NDArray[np.int64]:
+        """First row of each week or later, of rows by customer; shape (weeks + 1, customers)."""
+        rows = self._cumulated(("rows",), np.ones(len(self._now), dtype=np.int8))
+        ids = np.arange(self.customers, dtype=self._now.customer.dtype)
+        begins = np.searchsorted(self._now.customer, ids)
+        return rows.astype(np.int64) + begins
 
     def _met(self, word: str, last: int, first: int) -> NDArray[np.int64]:
         """Union of the masks of the weeks from `first` to `last` (exclusive), per customer."""
@@ -339,19 +345,28 @@ class Panel:
         out[inside] = self._bits(word)[row[inside], customer[inside]]
         return out
 
-    def _window(self, cumulated: Array, weeks: int | None, before: int) -> Array:
+    def _window(self, key: tuple[Any, ...], values: Any, weeks: int | None, before: int) -> Array:
+        """Add up values of rows over a window; `key` names them."""
         out = np.empty((len(self.as_ofs), self.customers))
+        # whole numbers add up alike in any order: for a few dates along the rows, without a grid
+        by_row = len(self.as_ofs) < FEW_DATES and values.dtype.kind in "bui"
+        if by_row and ("rows", key) not in self._cache:
+            self._cache["rows", key] = np.append(0, np.cumsum(values, dtype=np.int64))
         for at, as_of in enumerate(self.as_ofs):
             last, first = self._span(int(as_of), weeks, before)
-            np.subtract(cumulated[last], cumulated[first], out=out[at])
+            if by_row:
+                summed = self._cache["rows", key]
+                out[at] = summed[self._bounds[last]] - summed[self._bounds[first]]
+            else:
+                summed = self._cumulated(key, values)
+                np.subtract(summed[last], summed[first], out=out[at])
         return out
 
     def _sum(self, measure: str, weeks: int | None, before: int, power: int) -> Array:
-        key = ("sum", measure, power)
-        if key not in self._cache:
-            values = self._now.measures[measure]
-            self._cache[key] = self._cumulated(values * (self._now.week * 1.0) if power else values)
-        out = self._window(self._cache[key], weeks, before)
+        values = self._now.measures[measure]
+        if power:
+            values = values * self._now.week.astype(np.int64)
+        out = self._window(("sum", measure, power), values, weeks, before)
         if len(self._late):
             values = np.nan_to_num(self._late.measures[measure])
             if power:
@@ -367,8 +382,12 @@ class Panel:
     def _latest(self, measure: str, before: int, *, positive: bool = False) -> tuple[Array, Array]:
         """Newest value and its week; the value is nan and the week `_NEVER` where there is none."""
         self._need(measure)
-        rows, (weeks, last_said) = self._now, self._given_by_week(measure, positive)
-        values = rows.measures[measure]
+        rows, values = self._now, self._now.measures[measure]
+        is_few = len(self.as_ofs) < FEW_DATES
+        if is_few:
+            said_now = self._given(rows, measure, positive)
+        else:
+            weeks, last_said = self._given_by_week(measure, positive)
         given = self._given(self._late, measure, positive)
         value = np.full((len(self.as_ofs), self.customers), np.nan)
         found = np.full((len(self.as_ofs), self.customers), float(_NEVER))
@@ -376,16 +395,18 @@ class Panel:
         done = 0
         for at in np.argsort(self.as_ofs, kind="stable"):
             as_of = int(self.as_ofs[at])
-            end = int(np.searchsorted(weeks, as_of - before, side="right"))
-            span = last_said[done:end]
+            if is_few:
+                span = np.flatnonzero(said_now & (rows.week <= as_of - before))
+            else:
+                end = int(np.searchsorted(weeks, as_of - before, side="right"))
+                span, done = last_said[done:end], max(done, end)
             newest[rows.customer[span]] = span  # in the order of weeks: the last one stays
-            done = max(done, end)
             who = np.flatnonzero(newest >= 0)
             value[at, who], found[at, who] = values[newest[who]], rows.week[newest[who]]
             late = self._late_rows(at, None, before) & given
             if late.any():
                 tardy = self._late.take(late)
-                said, last = np.append(_said(rows, measure), 0.0), _said(tardy, measure)
+                said, last = np.append(said_when(rows, measure), 0.0), said_when(tardy, measure)
                 ranks = np.lexsort((tardy.lag, last, tardy.week))  # newest last, so that it wins
                 best = np.full(self.customers, -1)
                 best[tardy.customer[ranks]] = ranks
@@ -572,29 +593,3 @@ def balance(now: Array, before: Array) -> Array:
     """
     size = np.abs(now) + np.abs(before)
     return np.divide(now - before, size, out=np.full(size.shape, np.nan), where=size > 0)
-
-
-def _kept(rows: PanelRows, keep: NDArray[np.bool_]) -> PanelRows:
-    """Keep some rows; all of them at no cost."""
-    return rows if keep.all() else rows.take(keep)
-
-
-def _said(rows: PanelRows, measure: str) -> Array:
-    """Rank the rows of one week that were known at different times: the last, or the greatest."""
-    said = rows.measures.get(ORDER_OF.format(measure))
-    if said is None and rows.ops[measure] == "max":
-        said = rows.measures[measure]
-    return np.zeros(len(rows)) if said is None else np.nan_to_num(said)
-
-
-def _word_of(name: str, measure: str) -> bool:
-    head, _, tail = name.rpartition("_")
-    return head == measure and tail.isdigit()
-
-
-def _merge_bits(customer: Any, week: Any, masks: Any) -> tuple[Any, Any, Any]:
-    """OR the masks of the same customer and week, so that late days are counted once."""
-    order = np.lexsort((week, customer))
-    customer, week, masks = customer[order], week[order], masks[order]
-    new = np.flatnonzero(np.diff(customer, prepend=-1) | np.diff(week, prepend=_NEVER))
-    return customer[new], week[new], np.bitwise_or.reduceat(masks, new)

@@ -253,9 +253,7 @@ def panel_of(table: Any, ids: Any, ops: dict[str, str]) -> PanelRows:
     rows = PanelRows(who.astype(np.int32), week, lag, measures, ops)
     edges = np.flatnonzero(np.diff(week, prepend=week[:1] - 1))
     ends = [*edges[1:], len(week)]
-    return in_order(
-        [rows.take(slice(*edge)) for edge in zip(edges, ends, strict=True)], ops
-    )
+    return in_order([rows.take(slice(*edge)) for edge in zip(edges, ends, strict=True)], ops)
 
 
 def number_customers(known: list[str], ids: Any) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,8 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retain.weeks.calendar import Calendar
+from retain.weeks.streams import ORDER_OF
 
-__all__ = ["FoldedWeeks", "PanelRows", "in_order", "narrowed"]
+__all__ = [
+    "FoldedWeeks",
+    "PanelRows",
+    "in_order",
+    "kept",
+    "narrowed",
+    "said_when",
+    "united_bits",
+    "words_of",
+]
 
 Ints = NDArray[np.int64]
 
@@ -187,7 +198,8 @@ class FoldedWeeks:
         """Cut out the customers at positions `first` to `last` (exclusive)."""
         panels, texts = {}, self.texts
         for name, rows in self.panels.items():
-            span = slice(*np.searchsorted(rows.customer, [first, last]))
+            edges = np.array([first, last], dtype=rows.customer.dtype)  # else all are converted
+            span = slice(*np.searchsorted(rows.customer, edges))
             cut = rows.take(span)
             panels[name] = replace(cut, customer=cut.customer - first)
             if name == "comments" and texts is not None:
@@ -234,3 +246,34 @@ class FoldedWeeks:
             if len(rows) and name != "attributes"
         ]
         return min(weeks, default=self.last_week)
+
+
+def kept(rows: PanelRows, keep: NDArray[np.bool_]) -> PanelRows:
+    """Keep some rows; all of them at no cost."""
+    return rows if keep.all() else rows.take(keep)
+
+
+def said_when(rows: PanelRows, measure: str) -> NDArray[np.float64]:
+    """Rank the rows of one week that were known at different times: the last, or the greatest."""
+    said = rows.measures.get(ORDER_OF.format(measure))
+    if said is None and rows.ops[measure] == "max":
+        said = rows.measures[measure]
+    return np.zeros(len(rows)) if said is None else np.nan_to_num(said)
+
+
+def words_of(measures: Iterable[str], measure: str) -> list[str]:
+    """Name the words of a mask that is several words wide, or the measure itself."""
+    heads = {name: name.rpartition("_") for name in measures}
+    return [
+        name
+        for name, (head, _, tail) in heads.items()
+        if name == measure or (head == measure and tail.isdigit())
+    ]
+
+
+def united_bits(customer: Any, week: Any, masks: Any) -> tuple[Any, Any, Any]:
+    """OR the masks of the same customer and week, so that late days are counted once."""
+    order = np.lexsort((week, customer))
+    customer, week, masks = customer[order], week[order], masks[order]
+    new = np.flatnonzero(np.diff(customer, prepend=-1) | np.diff(week, prepend=-(10**6)))
+    return customer[new], week[new], np.bitwise_or.reduceat(masks, new)
