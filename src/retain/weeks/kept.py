@@ -99,7 +99,7 @@ class KeptWeeks:
         for week, first, end in zip(weeks.tolist(), edges, ends, strict=True):
             one = rows.take(slice(first, end))
             measures = {name: narrowed(values) for name, values in one.measures.items()}
-            table = {"customer": numbers[one.customer], "lag": narrowed(one.lag), **measures}
+            table = {"customer": numbers[one.customer], "lag": one.lag, **measures}
             _write(self._path(str(week)), pa.table(table))
             written[week] = one
         return written
