@@ -54,6 +54,7 @@ DOORS = {
     "sqlglot": "engines",
     "adbc_driver_postgresql": "engines",
     "econml": "actions",
+    "pyspark": "engines",
     "argparse": "cli",
     "fastapi": "review",
     "starlette": "review",
@@ -62,7 +63,7 @@ DOORS = {
     "retain.config": "jobs cli __init__",  # config stops at the door
 }
 LAZY = ["mlflow", "shap", "lightgbm", "optuna", "sklearn", "matplotlib", "scipy", "doubleml"]
-LAZY += ["econml", "sqlglot", "adbc_driver_postgresql"]
+LAZY += ["econml", "sqlglot", "adbc_driver_postgresql", "pyspark"]
 LAZY_BUT = {"model/heads.py": "sklearn"}  # inheriting the contract needs its base classes
 HOMELESS = {"utils", "util", "helpers", "helper", "common", "base", "core", "misc", "manager"}
 LONGEST = 600

@@ -164,7 +164,7 @@ def test_a_log_whose_types_are_not_plain_is_copied_and_says_so(server):
 
     with read(source) as tables:
         assert tables.counts["usage"].used == 300
-        (finding,) = [f for f in tables.findings if "come over from the server" in f.message]
+        (finding,) = [f for f in tables.findings if "All rows come over" in f.message]
         assert "column 'occurred_at' for occurred_at" in finding.message
 
 

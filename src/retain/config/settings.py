@@ -355,6 +355,14 @@ class Config(Section):
     features: Path | None = Field(
         default=None, description="Python file with the company's own features."
     )
+    engine: Literal["duckdb", "spark"] = Field(
+        default="duckdb",
+        description="What folds the tables into weeks: the embedded DuckDB, or Apache Spark.",
+    )
+    spark: dict[str, str] = Field(
+        default_factory=dict,
+        description="Spark's own settings, as in spark.master; what is left out: the cluster's.",
+    )
     tables: TablesConfig = Field(description="Where the data come from, table by table.")
     churn: Churn = Field(default_factory=Churn, description="What leaving means.")
     clv: Clv = Field(default_factory=Clv, description="What value means.")

@@ -2,5 +2,6 @@
 
 from retain.engines.dialects import Engine, rendered
 from retain.engines.postgresql import Address, PostgreSQL
+from retain.engines.spark import Spark
 
-__all__ = ["Address", "Engine", "PostgreSQL", "rendered"]
+__all__ = ["Address", "Engine", "PostgreSQL", "Spark", "rendered"]

@@ -94,6 +94,27 @@ def _for_postgres(node: Any) -> Any:
 def _for_spark(node: Any) -> Any:
     from sqlglot import exp
 
+    is_point = isinstance(node, exp.Literal) and not node.is_string and "." in node.this
+    if is_point and not isinstance(node.parent, exp.Cast):
+        return exp.cast(node.copy(), "DOUBLE")  # there a number with a point is a decimal
+    if isinstance(node, exp.DateDiff):
+        first, last = (one.copy() for one in (node.expression, node.this))
+        if node.args["unit"].name.upper() == "DAY":  # days of the calendar, not of 24 hours
+            return exp.DateDiff(
+                this=exp.cast(last, "DATE"), expression=exp.cast(first, "DATE"), unit=exp.var("DAY")
+            )
+        return exp.Paren(
+            this=exp.Sub(
+                this=exp.func("UNIX_SECONDS", exp.cast(last, "TIMESTAMPLTZ")),
+                expression=exp.func("UNIX_SECONDS", exp.cast(first, "TIMESTAMPLTZ")),
+            )
+        )
+    if _called(node) == "TIMEZONE":
+        zone, moment = _of(node)
+        local = exp.Anonymous(this="FROM_UTC_TIMESTAMP", expressions=[moment.copy(), zone.copy()])
+        return exp.cast(local, "TIMESTAMPNTZ")
+    if _called(node) == "ISFINITE":  # there a moment is always finite
+        return exp.EQ(this=_of(node)[0].copy(), expression=_of(node)[0].copy())
     if _called(node) == "HASH":
         return exp.Anonymous(this="XXHASH64", expressions=[one.copy() for one in _of(node)])
     return node

@@ -161,7 +161,6 @@ class Assembly:
             group[use] = peers.group
             given = (
                 (
-                    packed,
                     self._path(target, number),
                     self._path("reasons", number),
                     ids[first:last],
@@ -170,7 +169,7 @@ class Assembly:
                 )
                 for number, first, last in self._spans()
             )
-            for told in spread(_told, given, parts):
+            for told in spread(_told, packed, given, parts):
                 table.add(told)
                 done += 1
                 progress(done, parts * len(kinds))

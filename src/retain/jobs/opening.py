@@ -102,6 +102,7 @@ def read_company(
         currency=settings.currency,
         data_until=settings.data_until,
         summaries=store.folder / "reads",
+        spark=settings.spark if settings.engine == "spark" else None,
     )
     return settings, store, tables
 

@@ -16,6 +16,7 @@ import pandas as pd
 
 from retain import tracking
 from retain.config import Config
+from retain.engines import Spark
 from retain.errors import ModelMismatchError, SnapshotError
 from retain.features import THEMES, Feature, load_own_features
 from retain.jobs.acting import work_with
@@ -230,7 +231,7 @@ def score_folded(
     with company.store.replacing(company.store.week(day)) as folder:
         assembly = Assembly(folder, rules, rules.model_columns(built))
         steps("scoring and explaining")
-        for portion in portions(rules, folded, steps.part):
+        for portion in portions(rules, folded, steps.part, company.tables.spark):
             assembly.add(portion)
         manifest = _assembled(company, assembly, folded, day, without, steps)
         steps("writing")
@@ -245,6 +246,7 @@ def portions(
     rules: Rules,
     folded: FoldedWeeks,
     progress: Callable[[int, int], None] = lambda done, of: None,
+    spark: Spark | None = None,
 ) -> Iterator[Portion]:
     """Score customers a portion at a time, in their order.
 
@@ -256,11 +258,14 @@ def portions(
         Everything known by the scored week.
     progress
         Called with (customers done, customers in all).
+    spark
+        Whose executors do it instead of this machine.
     """
     packed, of = sent(rules), len(folded.customers)
     ends = [(at, min(at + PORTION_CUSTOMERS, of)) for at in range(0, of, PORTION_CUSTOMERS)]
-    parts = ((packed, folded.of_customers(*span)) for span in ends)
-    for (_, last), portion in zip(ends, spread(portion_of, parts, len(ends)), strict=True):
+    parts = ((folded.of_customers(*span),) for span in ends)
+    found = spread(portion_of, packed, parts, len(ends), spark)
+    for (_, last), portion in zip(ends, found, strict=True):
         yield portion
         progress(last, of)
 

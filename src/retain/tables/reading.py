@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from retain.engines import Spark
 from retain.errors import TableError, some
 from retain.tables.contradictions import contradictions
 from retain.tables.dates import newest_day
@@ -40,6 +41,7 @@ def read_tables(
     work_folder: Path | None = None,
     today: date | None = None,
     summaries: Path | None = None,
+    spark: AnyMapping[str, str] | None = None,
 ) -> Tables:
     """Read a company's tables, set aside what cannot be used, and report on all of it.
 
@@ -60,6 +62,9 @@ def read_tables(
     summaries
         Folder that keeps, between runs, what was learnt of each file of a long log of events;
         None reads all of them again.
+    spark
+        Spark's settings: usage in Parquet files is checked there, and all tables are folded there;
+        None does everything here.
 
     Returns
     -------
@@ -90,10 +95,15 @@ def read_tables(
         ) from None
     if work_folder is not None:
         Path(work_folder).mkdir(parents=True, exist_ok=True)
+    engine = None if spark is None else Spark(spark)
     folder = Path(tempfile.mkdtemp(prefix="tables-", dir=work_folder))
     con = open_work(folder, timezone)
     try:
-        return _read(con, folder, dict(mappings), timezone, currency, data_until, today, summaries)
+        tables = _read(
+            con, folder, dict(mappings), timezone, currency, data_until, today, summaries, engine
+        )
+        tables.spark = engine
+        return tables
     except BaseException:
         con.close()
         shutil.rmtree(folder, ignore_errors=True)
@@ -109,13 +119,14 @@ def _read(
     data_until: date | None,
     today: date | None,
     summaries: Path | None,
+    spark: Spark | None,
 ) -> Tables:
     con.execute(
         "CREATE TABLE quarantine (table_name VARCHAR, reason VARCHAR, row_number BIGINT, "
         "row_json VARCHAR)"
     )
     staged = {
-        name: stage(con, name, mappings[name], timezone, summaries, scratch=folder)
+        name: stage(con, name, mappings[name], timezone, summaries, scratch=folder, spark=spark)
         for name in SPECS
         if name in mappings
     }

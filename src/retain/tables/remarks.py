@@ -56,7 +56,8 @@ def remarks(tables: Tables, staged: dict[str, Staged], judge: Judge) -> Iterator
                 "",
                 "advice",
                 tables.counts[name].rows_in,
-                f"All rows come over from the server to be checked here: {table.copied_because}.",
+                "All rows come over and are checked here, not where they lie: "
+                f"{table.copied_because}.",
                 todo="Bring plain types, with a `query` where they are not, and it is checked and "
                 "folded there.",
             )

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from retain.engines import Engine
+from retain.engines import Engine, Spark
 from retain.errors import TableError, some
 from retain.tables.eventlog import EventLog
 from retain.tables.mapping import Counts, Finding
@@ -57,6 +57,8 @@ class Tables:
         Or where it is a log on another engine: reading the relation fetches its rows.
     is_derived
         Whether `customers` was made from the behaviour tables.
+    spark
+        Where the tables are folded, when not here.
     """
 
     con: Any
@@ -76,6 +78,7 @@ class Tables:
     is_derived: bool = False
     ces_high_means: str = "easy"
     scales: dict[str, tuple[float, float]] = field(default_factory=dict)
+    spark: Spark | None = None
 
     def __post_init__(self) -> None:
         engines = [log.engine for log in self.logs.values() if isinstance(log, ServerLog)]

@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 
-from retain.engines import Address, PostgreSQL
+from retain.engines import Address, Engine, PostgreSQL, Spark
 from retain.errors import TableError, some
 from retain.tables.casting import NOTHING, Cast, cast_of, is_number_type, text_of
 from retain.tables.eventlog import EventLog, open_log
@@ -96,6 +96,7 @@ def stage(
     summaries: Path | None = None,
     since: datetime | None = None,
     scratch: Path | None = None,
+    spark: Spark | None = None,
 ) -> Staged:
     """Open a source and cast it into ``staged_<table>``.
 
@@ -109,6 +110,8 @@ def stage(
         Leave out rows of which every instant lies before; None takes all.
     scratch
         Folder of the work database, where a long log may put things down.
+    spark
+        Where usage in Parquet files is read instead.
 
     Raises
     ------
@@ -119,8 +122,8 @@ def stage(
     last = last_scan(con)
     why = ""
     address = Address.of(mapping.source, mapping.password_env)
-    if table == "usage" and address is not None and since is None:
-        there = _on_server(con, spec, mapping, address, zone)
+    if table == "usage" and since is None and (address is not None or spark is not None):
+        there = _elsewhere(con, spec, mapping, address, spark, zone)
         if isinstance(there, Staged):
             return there
         why = there
@@ -166,16 +169,33 @@ def stage(
     )
 
 
-def _on_server(
-    con: Any, spec: TableSpec, mapping: Mapping, address: Address, zone: str
+def _elsewhere(
+    con: Any,
+    spec: TableSpec,
+    mapping: Mapping,
+    address: Address | None,
+    spark: Spark | None,
+    zone: str,
 ) -> Staged | str:
     """Leave usage where it is, cast there; else say why it must be copied."""
     if mapping.drop_equal_rows:
         return "drop_equal_rows compares whole rows"
     if set(mapping.values) - {"feature"}:
         return "`values` translates more than features"
-    server = PostgreSQL(address, spec.name)
-    relation, types = server_relation(server, mapping, address)
+    server: Engine
+    if address is not None:
+        server = PostgreSQL(address, spec.name)
+        relation, types = server_relation(server, mapping, address)
+    else:
+        assert spark is not None
+        files = [] if mapping.query else parquet_files(spec.name, mapping.source)
+        if not files:
+            return "Spark reads it from Parquet files only"
+        try:
+            server, relation = spark, spark.files("files_usage", [path for path, _ in files])
+        except TableError as problem:
+            return str(problem)
+        types = server.types(relation)
     source = Source(f"source_{spec.name}", types, mapping.origin, False)
     columns = _resolve(spec, mapping, source)
     extras = _extras(spec, mapping, source, columns)

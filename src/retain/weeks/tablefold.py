@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from retain.engines import Spark
 from retain.tables import SPECS, Tables
 from retain.weeks.kept import KeptWeeks, number_customers
 from retain.weeks.rows import PanelRows, in_order, narrowed
+from retain.weeks.sparkfold import fold_on_spark
 from retain.weeks.streams import ORDER_OF, Facts, Source, Stream, struct
 
 __all__ = ["fold_sql", "fold_table"]
@@ -68,8 +70,14 @@ def fold_table(
         Folder of the store; none keeps nothing.
     """
     con, everyone = tables.con, np.ones(len(ids), dtype=bool)
+
+    def made(wanted: NDArray[np.bool_]) -> PanelRows:
+        if tables.spark is not None:
+            return _folded_on_spark(tables.spark, con, name, facts, source, wanted)
+        return _folded(con, name, facts, source, wanted)
+
     if store is None:
-        return _folded(con, name, facts, source, everyone)
+        return made(everyone)
     number, position = number_customers(numbers.setdefault("customers", []), ids)
     kept = KeptWeeks(store / "weeks" / name, source.calendar)
     recipe = _recipe(facts, source)
@@ -86,7 +94,7 @@ def fold_table(
     marks = _marks(con, name, len(ids))
     before = kept.read_marks(position, len(ids)) if is_sound else None
     changed = everyone if before is None else marks != before
-    fresh = _folded(con, name, facts, source, changed)
+    fresh = made(changed)
     rows = _joined(old.take(~changed[old.customer]), fresh, facts.folded)
     differing = _differing(old.take(changed[old.customer]), fresh) | kept.thinned
     weeks = _weeks_of(rows.week)
@@ -180,6 +188,21 @@ def _folded(
             with _passes(con, facts):
                 parts.append(_added_up(con, facts, source))
     return _chained(parts, facts.folded)
+
+
+def _folded_on_spark(
+    spark: Spark, con: Any, name: str, facts: Facts, source: Source, wanted: NDArray[np.bool_]
+) -> PanelRows:
+    """Fold the rows of some customers by one statement, on Spark."""
+    with _numbered(con, name, wanted) as (rows, _):
+        table = fold_on_spark(spark, con, name, rows, facts, fold_sql(facts, source))
+    keys = [table[c].to_numpy().astype(np.int32) for c in ("customer_id", "week", "lag")]
+    order = np.lexsort(keys[::-1])
+    measures = {
+        measure: narrowed(_values(table[measure], op)[order])
+        for measure, op in facts.folded.items()
+    }
+    return PanelRows(*(key[order] for key in keys), measures, facts.folded)
 
 
 @contextlib.contextmanager
