@@ -8,6 +8,7 @@ from datetime import date
 import numpy as np
 import pandas as pd
 import pytest
+from small_company import UNTIL, branch_of, trained
 from test_long_log import CALENDAR, dirty, events, people, same_folds, write
 from test_server_log import same_reads
 
@@ -82,3 +83,25 @@ def test_usage_in_files_is_checked_and_folded_on_spark(tmp_path):
         folds = [fold_tables(one, CALENDAR, top_features=top) for one in (there, here)]
         assert there.logs["usage"].rows_fetched == 0
     same_folds(*folds, numbered=())
+
+
+def test_a_week_folded_scored_and_explained_on_spark_is_the_week_of_one_machine(
+    tmp_path_factory, tmp_path, capsys, monkeypatch
+):
+    """Seen to fail when portions came back in the order in which executors were done."""
+    monkeypatch.setattr("retain.jobs.scoring.PORTION_CUSTOMERS", 150)  # five, on two slots
+    company = trained(tmp_path_factory.getbasetemp())
+    weeks = []
+    for engine in ("spark", "duckdb"):
+        branch = branch_of(company, tmp_path / engine, capsys)
+        shutil.rmtree(branch.store / "weeks")
+        branch.settings |= {"engine": engine, "spark": OPTIONS}
+        ran = branch.run("score", "--as-of", UNTIL, "--model", company.model)
+        assert ran.code == 0, ran
+        weeks.append(branch.week())
+    for name in ("scores", "drivers", "weekly", "timeline"):
+        there, here = (pd.read_parquet(week / f"{name}.parquet") for week in weeks)
+        there = there.drop(columns="config_version", errors="ignore")
+        here = here[list(there.columns)]
+        pd.testing.assert_frame_equal(there, here, rtol=1e-9, atol=1e-9)
+    assert len(here) > 0
