@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import shutil
 from datetime import date
 
@@ -14,6 +15,7 @@ from test_server_log import same_reads
 
 from retain.config import load_config
 from retain.demo import make_company
+from retain.engines import Spark
 from retain.tables import Mapping, read_tables
 from retain.weeks import fold_tables
 
@@ -24,6 +26,10 @@ OPTIONS = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.log.level": "ERROR",
+    # small tables: compiling what runs once would be most of the time
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.adaptive.enabled": "false",
 }
 
 
@@ -85,10 +91,18 @@ def test_usage_in_files_is_checked_and_folded_on_spark(tmp_path):
     same_folds(*folds, numbered=())
 
 
+def test_tasks_on_executors_come_back_in_order():
+    """Seen to fail when results were taken as they came, the last first."""
+    asked = [(str(number).encode(),) for number in range(5)]
+    found = Spark(OPTIONS).spread(operator.concat, b"task ", asked)
+
+    assert list(found) == [b"task 0", b"task 1", b"task 2", b"task 3", b"task 4"]
+
+
 def test_a_week_folded_scored_and_explained_on_spark_is_the_week_of_one_machine(
     tmp_path_factory, tmp_path, capsys, monkeypatch
 ):
-    """Seen to fail when portions came back in the order in which executors were done."""
+    """Seen to fail when portions came back in another order than their customers'."""
     monkeypatch.setattr("retain.jobs.scoring.PORTION_CUSTOMERS", 150)  # five, on two slots
     company = trained(tmp_path_factory.getbasetemp())
     weeks = []

@@ -15,6 +15,7 @@ from retain.errors import TableError
 
 __all__ = ["Spark"]
 
+MOST_AT_ONCE = 16  # tasks whose arguments and results this machine holds, some 50 MB each
 # days are local to the company before they are counted, so that the session's zone must not matter
 _SETTINGS = {
     "spark.sql.session.timeZone": "UTC",
@@ -148,7 +149,8 @@ class Spark:
             slots, so that this machine holds no more of them.
         """
         context = self.session.sparkContext
-        slots, all_share = int(context.defaultParallelism), context.broadcast(shared)
+        slots = min(int(context.defaultParallelism), MOST_AT_ONCE)
+        all_share = context.broadcast(shared)
 
         def work(batches: Iterator[Any]) -> Iterator[Any]:
             import pyarrow as pa
