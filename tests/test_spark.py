@@ -37,7 +37,7 @@ OPTIONS = {
 def _java():
     if shutil.which("java") is None:
         pytest.skip("Spark needs Java: apt-get install default-jre-headless")
-    pytest.importorskip("pyspark")
+    pytest.importorskip("pyspark", reason="Spark's library: pip install 'retain[spark]'")
     yield
     from pyspark.sql import SparkSession
 
