@@ -202,7 +202,8 @@ def _folded_on_spark(
         measure: narrowed(_values(table[measure], op)[order])
         for measure, op in facts.folded.items()
     }
-    return PanelRows(*(key[order] for key in keys), measures, facts.folded)
+    who, week, lag = (key[order] for key in keys)
+    return PanelRows(who, week, lag, measures, facts.folded)
 
 
 @contextlib.contextmanager
