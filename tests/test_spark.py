@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import shutil
+import sys
 from datetime import date
 
 import numpy as np
@@ -16,6 +17,7 @@ from test_server_log import same_reads
 from retain.config import load_config
 from retain.demo import make_company
 from retain.engines import Spark
+from retain.errors import TableError
 from retain.tables import Mapping, read_tables
 from retain.weeks import fold_tables
 
@@ -99,10 +101,17 @@ def test_tasks_on_executors_come_back_in_order():
     assert list(found) == [b"task 0", b"task 1", b"task 2", b"task 3", b"task 4"]
 
 
+def test_without_its_library_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyspark.sql", None)
+
+    with pytest.raises(TableError, match=r"Spark's own library; pip install 'retain\[spark\]'"):
+        Spark(OPTIONS)
+
+
 def test_a_week_folded_scored_and_explained_on_spark_is_the_week_of_one_machine(
     tmp_path_factory, tmp_path, capsys, monkeypatch
 ):
-    """Seen to fail when portions came back in another order than their customers'."""
+    """Seen to fail when results of a wave of portions were taken the last first."""
     monkeypatch.setattr("retain.jobs.scoring.PORTION_CUSTOMERS", 150)  # five, on two slots
     company = trained(tmp_path_factory.getbasetemp())
     weeks = []

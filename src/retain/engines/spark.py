@@ -75,7 +75,7 @@ class Spark:
         except Exception as problem:  # Java missing, or whatever the cluster says
             raise TableError(
                 f"engine: spark cannot be started: {str(problem).strip()[:300]}. Spark needs Java "
-                "17 and, for a cluster, spark.master"
+                "17 or newer and, for a cluster, spark.master"
             ) from None
 
     def files(self, name: str, paths: Sequence[Path]) -> str:
