@@ -83,6 +83,26 @@ def test_the_curve_never_falls_and_passes_through_the_probability_on_the_page(kn
     assert ((shown >= 0) & (shown <= 1)).all()
 
 
+def test_trees_follow_whom_but_the_level_stays_that_of_the_weighted_rows(known):
+    """Seen to fail with the multiples left as they were before the trees were grown."""
+    rng = np.random.default_rng(2)
+    old = rng.random(len(known.X)) < 0.5
+    by = known.by.copy()
+    by[old, 3] = np.maximum(by[old, 2], rng.random(old.sum()) < 0.5)  # it was worse once
+    weight = np.where(old, 0.01, 1.0)
+    n = np.arange(len(by))
+    fixed: dict[str, Any] = {"horizons": HORIZONS, "headline": HEADLINE}
+    curve = fit_curve(known.X, by, known.chance, n, weight, **fixed)
+    there = by[:, 2] == 0
+    gone = curve.gone_by(known.X, known.chance)[there]
+    within = 1.0 - (1.0 - gone[:, 3]) / (1.0 - gone[:, 2])  # of those who were there at 26 weeks
+
+    assert curve.head is not None
+    assert np.average(within, weights=weight[there]) == pytest.approx(
+        np.average(by[there, 3], weights=weight[there]), rel=0.01
+    )
+
+
 def test_who_leaves_later_than_others_is_told_apart(known, curve):
     shown = curve.gone_by(known.X, known.chance)
 
