@@ -468,7 +468,8 @@ def test_a_table_without_any_row_is_stored_too(tmp_path: Path) -> None:
             known = fold(tables, store=tmp_path)
 
     assert len(known.panels["payments"]) == 0
-    assert value(features(known, AS_OF), "a", "orders_ever") == 0
+    # nobody knows since when such a table would have told
+    assert np.isnan(value(features(known, AS_OF), "a", "orders_ever"))
 
 
 def test_rows_can_be_cut_without_losing_where_their_table_begins() -> None:
