@@ -105,6 +105,7 @@ def build_features(
     for first, last, columns, chunk in _chunks(folded, as_ofs, rows, features, known_by, only):
         where = place[:, first:last][rows[:, first:last]]
         if numbers is None:
+            chunk = list(chunk)
             texts = {
                 number: np.empty(len(at), dtype=object)
                 for number, values in enumerate(chunk)
@@ -159,9 +160,14 @@ def feature_chunks(
         index = pd.MultiIndex.from_arrays(
             [as_ofs[at], customer + first], names=["as_of", "customer"]
         )
-        texts = {number: one for number, one in enumerate(chunk) if one.dtype.kind != "f"}
-        numbers = np.array([one for one in chunk if one.dtype.kind == "f"])
-        yield _matrix(index, columns, numbers.reshape(-1, len(at)), texts)
+        texts: dict[int, Any] = {}
+        numbers = np.empty((len(columns), len(at)))
+        for number, values in enumerate(chunk):
+            if values.dtype.kind == "f":
+                numbers[number - len(texts)] = values
+            else:
+                texts[number] = values
+        yield _matrix(index, columns, numbers[: len(columns) - len(texts)], texts)
 
 
 def _chunks(
@@ -171,8 +177,11 @@ def _chunks(
     features: tuple[Feature, ...],
     known_by: Any,
     only: tuple[str, ...] | None,
-) -> Iterator[tuple[int, int, tuple[Column, ...], list[Any]]]:
-    """Compute every column for the kept pairs of a few customers: first, last, columns, values."""
+) -> Iterator[tuple[int, int, tuple[Column, ...], Iterable[Any]]]:
+    """Compute every column for the kept pairs of a few customers: first, last, columns, values.
+
+    Values come one by one: each is put in its place while it is at hand.
+    """
     total = len(folded.customers)
     size = max(1, min(CHUNK_CUSTOMERS, CHUNK_SNAPSHOTS // max(len(as_ofs), 1)))
     columns: tuple[Column, ...] = ()
@@ -183,10 +192,10 @@ def _chunks(
         made: dict[str, Any] = {}
         if not columns:
             columns, made = _columns(history, features, only, keep)
-        chunk = [
+        chunk = (
             made[column.name] if column.name in made else _kept(_compute(column, history), keep)
             for column in columns
-        ]
+        )
         yield first, last, columns, chunk
 
 

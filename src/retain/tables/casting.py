@@ -146,12 +146,17 @@ def cast_of(
         return Cast(text, "", "")
     if spec.kind == "word":
         known = ", ".join(word(one) for one in spec.words)
-        return Cast(
-            f"CASE WHEN lower({text}) IN ({known}) THEN lower({text}) END",
+        value = f"CASE WHEN lower({text}) IN ({known}) THEN lower({text}) END"
+        unknown = (
             f"{text} IS NOT NULL AND lower({text}) NOT IN ({known}) "
-            f"AND lower({text}) NOT IN {NOTHING}",
-            f"unknown {spec.name}",
+            f"AND lower({text}) NOT IN {NOTHING}"
         )
+        others = {**dict(spec.synonyms), **(words or {})}
+        if not {one.strip().lower() for one in others} & set(spec.words):
+            # most are our words already, and no list of others needs to be gone through
+            value = f"CASE WHEN {plain} IN ({known}) THEN {plain} ELSE {value} END"
+            unknown = f"CASE WHEN {plain} IN ({known}) THEN false ELSE {unknown} END"
+        return Cast(value, unknown, f"unknown {spec.name}")
     if spec.kind == "number":
         return _number(name, upper, text, spec)
     if spec.kind == "flag":

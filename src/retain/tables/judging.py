@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import duckdb
+import numpy as np
 
 from retain.errors import TableError
 from retain.tables.eventlog import EventLog
@@ -244,7 +245,7 @@ class Judge:
         else:
             return
         key = ", ".join(quoted(one) for one in keys)
-        if table.has_id and not self._has_repeats(table.relation, key):
+        if table.has_id and not self._has_repeats(table, key):
             return
         there = f"AND {quoted(keys[0])} IS NOT NULL" if table.has_id else ""
         self.con.execute(
@@ -253,10 +254,15 @@ class Judge:
             f"WHERE _row NOT IN (SELECT n FROM reasons_{spec.name}) {there}) WHERE place > 1"
         )
 
-    def _has_repeats(self, relation: str, key: str) -> bool:
+    def _has_repeats(self, table: Staged, key: str) -> bool:
         """Tell whether any id occurs twice: counting them is cheaper than putting rows in order."""
+        if table.log is None:  # cheaper still, and small beside the table: all hashes differ
+            hashed = f"SELECT hash({key}) AS h FROM {table.relation} WHERE {key} IS NOT NULL"
+            hashes = np.sort(self.con.sql(hashed).to_arrow_table()["h"].to_numpy())
+            if not (hashes[1:] == hashes[:-1]).any():
+                return False
         ((there, different),) = rows_of(
-            self.con, f"SELECT count({key}), count(DISTINCT {key}) FROM {relation}"
+            self.con, f"SELECT count({key}), count(DISTINCT {key}) FROM {table.relation}"
         )
         return bool(there > different)
 

@@ -88,15 +88,17 @@ def fold_table(
         read = kept.read_rows(sorted(map(int, there)), position)
     except (OSError, ValueError):  # what cannot be read is folded again
         read, there, is_sound = {}, {}, False
-    old = in_order([read[week] for week in sorted(read)], facts.folded)
+    old = [read[week] for week in sorted(read)]
     if content and is_sound and kept.content == content:
-        return old
+        return in_order(old, facts.folded)
     marks = _marks(con, name, len(ids))
     before = kept.read_marks(position, len(ids)) if is_sound else None
     changed = everyone if before is None else marks != before
     fresh = made(changed)
-    rows = _joined(old.take(~changed[old.customer]), fresh, facts.folded)
-    differing = _differing(old.take(changed[old.customer]), fresh) | kept.thinned
+    theirs = in_order([one.take(changed[one.customer]) for one in old], facts.folded)
+    differing = _differing(theirs, fresh) | kept.thinned
+    others = [one.take(~changed[one.customer]) for one in old]
+    rows = in_order([*others, fresh], facts.folded) if others else fresh
     weeks = _weeks_of(rows.week)
     writing = weeks & (differing | (weeks - set(map(int, there))))
     kept.forget({str(week) for week in writing | (set(map(int, there)) - weeks)})
@@ -363,15 +365,6 @@ def _chained(parts: list[PanelRows], ops: dict[str, str]) -> PanelRows:
         {name: np.concatenate([one.measures[name] for one in parts]) for name in ops},
         ops,
     )
-
-
-def _joined(some: PanelRows, others: PanelRows, ops: dict[str, str]) -> PanelRows:
-    """Put the rows of different customers together, ordered by customer, week, lag."""
-    if not len(some) or not len(others):
-        rows = others if len(others) else some
-        return PanelRows(rows.customer, rows.week, rows.lag, rows.measures, ops)
-    rows = _chained([some, others], ops)
-    return rows.take(np.argsort(rows.customer, kind="stable"))  # each customer's are in order
 
 
 def _differing(old: PanelRows, new: PanelRows) -> set[int]:
