@@ -19,6 +19,7 @@ from retain.tables.dates import newest_day
 from retain.tables.eventlog import EventLog
 from retain.tables.judging import FIRST_DAY, Judge
 from retain.tables.mapping import SEVERITIES, Counts, Finding, Mapping
+from retain.tables.memory import keep_freed
 from retain.tables.remarks import remarks
 from retain.tables.result import Tables
 from retain.tables.server import ServerLog
@@ -93,6 +94,7 @@ def read_tables(
         raise TableError(
             f"timezone {timezone!r} is not a time zone; expected a name such as Europe/Rome"
         ) from None
+    keep_freed()
     if work_folder is not None:
         Path(work_folder).mkdir(parents=True, exist_ok=True)
     engine = None if spark is None else Spark(spark)

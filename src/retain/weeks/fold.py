@@ -18,12 +18,12 @@ import numpy as np
 
 from retain.errors import StoreError
 from retain.tables import Tables
+from retain.tables.memory import give_back
 from retain.tables.server import ServerLog
 from retain.weeks.calendar import Calendar
 from retain.weeks.facts import FACTS
 from retain.weeks.kept import read_json, write_text
 from retain.weeks.logfold import fold_log
-from retain.weeks.memory import give_back
 from retain.weeks.rows import FoldedWeeks, PanelRows
 from retain.weeks.serverfold import fold_on_server
 from retain.weeks.streams import (

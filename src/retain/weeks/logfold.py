@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retain.tables.eventlog import EventLog
+from retain.tables.memory import give_back
 from retain.weeks.calendar import DAYS_PER_WEEK, Calendar
 from retain.weeks.facts import usage
 from retain.weeks.kept import KeptWeeks, number_customers
-from retain.weeks.memory import give_back
 from retain.weeks.rows import PanelRows, in_order, narrowed
 from retain.weeks.streams import MASK_VALUES, WORD_BITS, Facts, Source
 from retain.weeks.sweep import Users, sweep
