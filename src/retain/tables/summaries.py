@@ -89,6 +89,7 @@ def sum_up(
         Called with each row group and its columns as they were decoded: ours to Arrow, and numbers
         of customers (`who`), of features, and the `day` and day `known` of each event.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     with path.open("rb") as opened:
@@ -98,7 +99,7 @@ def sum_up(
     first, last = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     sampled = np.zeros(0, dtype=bool)
     by_feature: dict[tuple[int, int], int] = {}
-    equal = [np.zeros(0, dtype=np.uint64)]
+    looked_at = []
     one.days = {name: {} for name, kind in kinds.items() if kind == "instant"}
     texts = [columns["feature"]] if "feature" in columns else []
     with pq.ParquetFile(path, read_dictionary=texts) as file:
@@ -142,7 +143,7 @@ def sum_up(
             put_down(group, there)
             rows = np.flatnonzero(np.append(sampled, False)[who])
             if len(rows):
-                equal.append(hash_rows(table.take(rows)))
+                looked_at.append(table.take(rows))
     names = [] if features.values is None else features.values.to_pylist()
     one.features = {str(name): {} for name in names}
     for (code, day_number), count in sorted(by_feature.items()):
@@ -152,7 +153,9 @@ def sum_up(
         one.raw = people.values.take(seen)
     one.first, one.last = first[seen], last[seen]
     one.people, one.texts = people.values, features.values
-    one.equal = np.concatenate(equal)
+    one.equal = np.zeros(0, dtype=np.uint64)
+    if looked_at:  # together: a statement costs more than the few rows of a group
+        one.equal = hash_rows(pa.concat_tables(looked_at))
     return one
 
 
