@@ -348,6 +348,8 @@ def _fill_first_seen(con: Any, staged: dict[str, Staged]) -> None:
     )
     stamp = ", recorded_at" if staged["customers"].has("recorded_at") else ""
     con.execute(f"CREATE TABLE sign_ups AS SELECT customer_id, signed_up_at{stamp} FROM customers")
+    if not rows_of(con, "SELECT 1 FROM customers WHERE signed_up_at IS NULL LIMIT 1"):
+        return
     con.execute(
         "UPDATE customers SET signed_up_at = seen.first_at FROM (SELECT customer_id, "
         "min(seen_at) AS first_at "
