@@ -22,7 +22,7 @@ from scipy.stats import spearmanr
 
 from retain import score, train
 from retain.demo import make_company
-from retain.evaluate import calibration_error, interval_coverage
+from retain.evaluate import calibration_error, interval_by_group, interval_coverage
 from retain.model.calibration import expit, logit
 
 THEMES = ("usage", "effort", "survey", "commercial", "profile")
@@ -83,6 +83,7 @@ def judge(kind: str, customers: int, seed: int) -> dict[str, Any]:
         "mean_predicted": float(p.mean()),
         "mean_true": float(real.mean()),
         "horizons": _horizons(shown, by.reindex(shown.index)),
+        "interval": _interval(shown, real),
         "widest_gap_of_a_segment": _segments(people, shown, p - real, np.mean),
         "clv": _value(company, scores, week.as_of, people),
         "reasons": _reasons(drivers, shown, true),
@@ -106,6 +107,19 @@ def judge(kind: str, customers: int, seed: int) -> dict[str, Any]:
             "scoring": round(scored - learnt, 1),
             "judging": round(time.process_time() - scored, 1),
         },
+    }
+
+
+def _interval(shown: pd.DataFrame, real: np.ndarray) -> dict[str, Any]:
+    """Say in how many of ten groups the interval held the mean of the true probabilities."""
+    ends = (shown[name].to_numpy() for name in ("churn_probability", "churn_low", "churn_high"))
+    groups = interval_by_group(real, *ends)
+    return {
+        "groups_held": int(groups["holds"].sum()),
+        "customers_held": float(
+            ((shown["churn_low"] <= real) & (real <= shown["churn_high"])).mean()
+        ),
+        "median_width": float((shown["churn_high"] - shown["churn_low"]).median()),
     }
 
 

@@ -66,6 +66,7 @@ def test_a_company_without_contracts_gets_most_of_what_its_truth_allows(kind, se
     assert 0.78 <= figures["oracle_auc"] <= 0.92
     assert figures["share_of_oracle"] >= 0.75
     assert figures["horizons"][13]["calibration_error"] <= 0.025
+    assert figures["interval"]["groups_held"] >= 9
     low, _, high = figures["clv"]["bias_against_a_future"]
     assert low <= 0.02
     assert high >= -0.02

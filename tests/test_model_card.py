@@ -233,6 +233,7 @@ def test_a_training_leaves_a_card_with_everything_it_must_hold(card):
         one["by"] for one in card["segments"]
     }
     assert any(one["capacity"] == card["capacity_per_week"] for one in card["capacity"])
+    assert card["calibration"]["interval"] is None  # too short a history to look back so far
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from retain.evaluate.calibration import (
     calibration_by_chance,
     calibration_curve,
     calibration_line,
+    interval_by_group,
 )
 from retain.evaluate.figures import (
     area_under_curve,
@@ -48,6 +49,7 @@ __all__ = [
     "decile_table",
     "expected_figures",
     "grade_churn",
+    "interval_by_group",
     "interval_coverage",
     "judge_health",
     "normalised_gini",

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from retain.evaluate.figures import BINS, calibration_error
 from retain.evaluate.ranking import DRAWS, Floats, Ranking, dot, ranked, with_intervals
 
-__all__ = ["calibration_by_chance", "calibration_curve", "calibration_line"]
+__all__ = ["calibration_by_chance", "calibration_curve", "calibration_line", "interval_by_group"]
 
 EDGE = 1e-6
 LEAST_OF_A_CLASS = 10  # fewer leavers or stayers and a line through them says nothing
@@ -54,9 +55,7 @@ def calibration_curve(
     """
     ranking = Ranking.of(p)
     y, p = ranked(ranking, y), ranked(ranking, p)
-    middle = (np.cumsum(ranking.lengths) - ranking.lengths / 2.0) / max(len(y), 1)
-    of_group = np.minimum(((1.0 - middle) * bins).astype(np.int64), bins - 1)
-    at = np.repeat(of_group, ranking.lengths)
+    at = _groups(ranking, bins)
     used = np.unique(at)
 
     def observed(weight: Floats) -> dict[str, float]:
@@ -75,6 +74,41 @@ def calibration_curve(
             },
         }
     )
+
+
+def interval_by_group(y: Any, p: Any, low: Any, high: Any, *, bins: int = BINS) -> pd.DataFrame:
+    """Say whether the interval that is shown held what came of customers of similar probability.
+
+    Parameters
+    ----------
+    y, p
+        Outcomes 0 / 1 and probabilities, shape (rows,).
+    low, high
+        Ends of each row's interval, in [0, 1].
+    bins
+        How many groups; equal predictions lie in one.
+
+    Returns
+    -------
+    DataFrame
+        n, predicted, low, high, observed (means of the group), holds (low <= observed <= high):
+        one row per group, from the lowest predictions up. An interval of one customer is wider
+        than that of the group's mean would be: that all hold is to be expected, that some do not
+        is a warning.
+
+    Examples
+    --------
+    >>> found = interval_by_group([0, 0, 1, 1], [0.1, 0.1, 0.6, 0.6], [0] * 4, [0.8] * 4, bins=2)
+    >>> found["observed"].tolist(), found["holds"].tolist()
+    ([0.0, 1.0], [True, False])
+    """
+    ranking = Ranking.of(p)
+    at = _groups(ranking, bins)
+    columns = {"predicted": p, "low": low, "high": high, "observed": y}
+    table = pd.DataFrame({name: ranked(ranking, values) for name, values in columns.items()})
+    found = table.groupby(at).mean().reset_index(drop=True)
+    found.insert(0, "n", np.bincount(at, minlength=bins)[np.unique(at)])
+    return found.assign(holds=found["observed"].between(found["low"], found["high"]))
 
 
 def calibration_by_chance(p: Any, who: Any, *, sure: float = 0.95, seed: int = 0) -> float:
@@ -167,6 +201,15 @@ def calibration_line(
             shift = _step_level(whole, y, score, shift)
         start = {"line": (slope, level_), "shift": shift}
     return with_intervals(line, who, level, seed)
+
+
+def _groups(ranking: Ranking, bins: int) -> NDArray[np.int64]:
+    """Give each ranked row the number of its group; equal predictions lie in one."""
+    rows = int(ranking.lengths.sum())
+    middle = (np.cumsum(ranking.lengths) - ranking.lengths / 2.0) / max(rows, 1)
+    return np.repeat(
+        np.minimum(((1.0 - middle) * bins).astype(np.int64), bins - 1), ranking.lengths
+    )
 
 
 def _step(

@@ -196,6 +196,28 @@ def judged_curve(
     ]
 
 
+def judged_interval(
+    rows: Observed, rule: Any, then: Leaving | None, level: float
+) -> dict[str, Any] | None:
+    """Judge by groups the interval of the headline probability, in the first week not learnt from.
+
+    Returns
+    -------
+    dict
+        as_of (a week), level and groups, the rows of `interval_by_group`; None where the history
+        is too short, or nothing was learnt twice.
+    """
+    if then is None or then.rows is None or len(then.churn.refits) < 2:
+        return None
+    later = rows.when[rows.when >= then.rows.when.max() + rule.ripe_weeks]
+    if not len(later):
+        return None
+    test = rows.when == later.min()
+    shown = then.churn.with_interval(rows.X[test], level)
+    groups = evaluate.interval_by_group(rows.y[test], *shown)
+    return {"as_of": int(later.min()), "level": level, "groups": groups.to_dict("records")}
+
+
 def _figures(
     rows: Observed, week: int, churn: FittedChurn, curve: FittedCurve, capacity: int, seed: int
 ) -> list[dict[str, Any]]:

@@ -160,6 +160,7 @@ def make_model_card(
         "calibration": {
             "curve": _records(evaluate.calibration_curve(judged.y, judged.p, judged.who)),
             "line": evaluate.calibration_line(judged.y, judged.p, judged.who, seed=seed),
+            "interval": about.get("interval"),
         },
         "by_snapshot": [
             {

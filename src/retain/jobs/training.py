@@ -23,6 +23,7 @@ from retain.jobs.horizons import (
     Leaving,
     Observed,
     judged_curve,
+    judged_interval,
     known_then,
     learnt_curve,
     longest_ripe,
@@ -356,6 +357,9 @@ def _train(
     )
     for one in horizons:
         one["as_of"] = str(folded.calendar.last_day(one["as_of"]))
+    held = judged_interval(observed, company.churn, then, company.config.clv.interval)
+    if held is not None:
+        held["as_of"] = str(folded.calendar.last_day(held["as_of"]))
 
     steps("learning value")
     clv, clv_figures, clv_comparison, valued = learn_value(
@@ -403,6 +407,7 @@ def _train(
             "clv_figures": clv_figures,
             "clv_comparison": clv_comparison,
             "horizons": horizons,
+            "interval": held,
             "leaks": [dataclasses.asdict(one) for one in suspects],
             "seed": seed,
             "tuning": tuning,

@@ -240,7 +240,7 @@ def fit_churn(
         if len(np.unique(y[train])) < 2:
             continue
         progress("calibrating out of time")
-        train = _some(train, seed)
+        train = _thinned(train, who, seed, FOLD_ROWS)
         raw[test] = ChurnHead(**settings, **fixed).fit(X[train], y[train]).raw_score(X[test])
         seen[test] = True
     if seen.any() and len(np.unique(y[seen])) == 2:
@@ -349,7 +349,7 @@ def fit_clv(
         for train, test in splits:
             if gains[train].sum() > 0:
                 progress(doing)
-                one = learnt(_some(train, seed))
+                one = learnt(_thinned(train, who, seed, FOLD_ROWS))
                 raw[test] = one.raw_score(X[test]) + one.level_ + log_share[test]
                 seen[test] = True
         return raw, seen
@@ -516,23 +516,12 @@ def _for_rows(chosen: dict[str, Any], rows: int) -> dict[str, Any]:
     return {**kept, "rounds": rounds}
 
 
-def _some(rows: Ints, seed: int) -> Ints:
-    """Keep at most `FOLD_ROWS` rows, of all customers.
-
-    A third of the customers may leave a tenth less often than the rest, by luck; learnt from them,
-    that would pass for a change of level.
-    """
-    if len(rows) <= FOLD_ROWS:
-        return rows
-    return np.sort(np.random.default_rng(seed).choice(rows, FOLD_ROWS, replace=False))
-
-
-def _thinned(rows: Ints, who: Ints, seed: int) -> Ints:
-    """Keep whole customers until about `SEARCH_ROWS` rows are left."""
-    if len(rows) <= SEARCH_ROWS:
+def _thinned(rows: Ints, who: Ints, seed: int, most: int = SEARCH_ROWS) -> Ints:
+    """Keep whole customers until about `most` rows are left."""
+    if len(rows) <= most:
         return rows
     people = np.unique(who[rows])
-    keep = np.random.default_rng(seed).permutation(people)[: len(people) * SEARCH_ROWS // len(rows)]
+    keep = np.random.default_rng(seed).permutation(people)[: len(people) * most // len(rows)]
     return rows[np.isin(who[rows], keep)]
 
 

@@ -173,6 +173,9 @@ def level_chapter(card: Mapping[str, Any]) -> Chapter:
             ],
         )
     )
+    held = card["calibration"].get("interval")
+    if held is not None:
+        grids.append(_interval(held))
     return Chapter(
         "level",
         "How good the probabilities are",
@@ -182,6 +185,26 @@ def level_chapter(card: Mapping[str, Any]) -> Chapter:
         ],
         grids=grids,
         short="Probabilities",
+    )
+
+
+def _interval(held: Mapping[str, Any]) -> Grid:
+    groups = held["groups"]
+    return Grid(
+        f"The {percent(held['level'])} interval of a probability held the share that left in "
+        f"{sum(row['holds'] for row in groups)} of {len(groups)} groups, {held['as_of']}",
+        ("Group", "Customers", "Predicted", "Interval, on average", "Left", ""),
+        [
+            [
+                f"{at + 1}",
+                f"{row['n']:,}",
+                percent(row["predicted"]),
+                between(row, percent),
+                percent(row["observed"]),
+                "" if row["holds"] else "outside",
+            ]
+            for at, row in enumerate(groups)
+        ],
     )
 
 
