@@ -247,7 +247,7 @@ def main() -> None:
     read.add_argument("--months", type=int, nargs="+", default=[24, 2], help="that rows cover")
     read.add_argument("--usage", type=int, default=20_000_000, help="rows of usage")
     read.add_argument("--folder", type=Path, help="where tables are kept; default: thrown away")
-    read.add_argument("--runs", type=int, default=3, help="of each side; the median counts")
+    read.add_argument("--runs", type=int, default=5, help="of each side in turn; the median counts")
     read.add_argument("--every-variant", action="store_true", help="not only the first of each")
     read.add_argument("--side", choices=("count", "compute"), help=argparse.SUPPRESS)
     asked = read.parse_args()

@@ -306,7 +306,8 @@ def _in_order(rows: Rows, period: Period, same: Same, days: int) -> str:
     rows.keep(
         name,
         f"""SELECT c.*, s.before_at, s.before_channel
-        FROM contacts AS c LEFT JOIN ({sequence}) AS s USING (interaction_id)""",
+        FROM contacts AS c LEFT JOIN (SELECT * FROM ({sequence}) WHERE before_at IS NOT NULL) AS s
+            USING (interaction_id)""",
     )
     return name
 

@@ -126,9 +126,9 @@ def renewal_rate(
             "renewal_rate: grace_days and early_days should not be negative and term_months at "
             f"least 1; found {grace_days}, {early_days} and {term_months}"
         )
-    contracts = _contracts(Rows(subscriptions=subscriptions), period, term_months)
-    due = _due(contracts, period, data_until, grace_days, early_days)
-    rows = Rows(contracts=contracts, due=due, customers=customers)
+    rows = Rows(subscriptions=subscriptions, customers=customers)
+    _find_contracts(rows, period, term_months)
+    _find_due(rows, period, data_until, grace_days, early_days)
     done = "state = 'renewed'" + (" OR state = 'pending'" if pending == "renewed" else "")
     in_value = variant == "value"
 
@@ -214,8 +214,8 @@ def _judged(variant: str, done: str, pending: str, period: Period) -> str:
         FROM ({unusable}) WHERE excluded_because IS NOT NULL"""
 
 
-def _contracts(rows: Rows, period: Period, term_months: int | None) -> Any:
-    """Read the spans with their terms; those that cannot be used have a reason."""
+def _find_contracts(rows: Rows, period: Period, term_months: int | None) -> None:
+    """Find the spans with their terms, as `contracts`; those that cannot be used have a reason."""
     if term_months is not None:
         months = str(term_months)
     else:
@@ -227,20 +227,25 @@ def _contracts(rows: Rows, period: Period, term_months: int | None) -> Any:
         months = f"coalesce(CAST(term_months AS INTEGER), {billed})" if own else billed
     # contracts that start later may be renewals: all are read
     spans = spans_sql(rows, date.max, term=months)
-    return rows.sql(f"""
+    rows.find(
+        "contracts",
+        f"""
         SELECT * REPLACE (CASE WHEN excluded_because IS NULL AND coalesce(months, 0) < 1
                                THEN 'no term in months' ELSE excluded_because END
                           AS excluded_because), row_number() OVER () AS line
         FROM ({spans}) WHERE start_day IS NULL OR excluded_because IS NULL
-            OR start_day < DATE '{period.end}'""").to_arrow_table()
+            OR start_day < DATE '{period.end}'""",
+    )
 
 
-def _due(contracts: Any, period: Period, data_until: date, grace_days: int, early_days: int) -> Any:
-    """List the contracts that came due in a period, with what became of each."""
+def _find_due(
+    rows: Rows, period: Period, data_until: date, grace_days: int, early_days: int
+) -> None:
+    """Find the contracts that came due in a period, as `due`, with what became of each."""
     first, end = f"DATE '{period.start}'", f"DATE '{period.end}'"
-    due = (
-        Rows(contracts=contracts)
-        .sql(f"""
+    rows.find(
+        "came_due",
+        f"""
         SELECT line, customer_id, coalesce(id, customer_id) AS id, amount, end_day, due_day FROM (
             SELECT *, {LATER.format("term")} AS due_day, {LATER.format("(term - 1)")} AS since
             FROM (
@@ -249,24 +254,22 @@ def _due(contracts: Any, period: Period, data_until: date, grace_days: int, earl
                     greatest(0, date_diff('month', start_day, {end}) // months) + 2)) AS term
                 FROM contracts WHERE excluded_because IS NULL AND start_day < {end}
                     AND end_day >= {first} - 31 * months))
-        WHERE due_day >= {first} AND due_day < {end} AND since < end_day""")
-        .to_arrow_table()
+        WHERE due_day >= {first} AND due_day < {end} AND since < end_day""",
     )
-    fates = _fates(Rows(contracts=contracts, due=due), grace_days, early_days)
-    return (
-        Rows(due=due, fates=fates)
-        .sql(f"""
-            SELECT due.*, CASE WHEN end_day > due_day AND due_day <= DATE '{data_until}'
-                                   OR renewed_by IS NOT NULL AND NOT is_changed THEN 'renewed'
-                               WHEN is_changed THEN NULL
-                               WHEN end_day > due_day
-                                   OR due_day + {grace_days} > DATE '{data_until}' THEN 'pending'
-                               ELSE 'lost' END AS state,
-                CASE WHEN state = 'renewed'
-                     THEN least(amount, coalesce(renewed_by, amount)) END AS renewed,
-                CASE WHEN is_changed THEN 'changed before its term' END AS excluded_because
-            FROM due LEFT JOIN fates USING (line)""")
-        .to_arrow_table()
+    rows.hold("fates", _fates(rows, grace_days, early_days))
+    rows.keep(
+        "due",
+        f"""
+        SELECT came_due.*, CASE WHEN end_day > due_day AND due_day <= DATE '{data_until}'
+                               OR renewed_by IS NOT NULL AND NOT is_changed THEN 'renewed'
+                           WHEN is_changed THEN NULL
+                           WHEN end_day > due_day
+                               OR due_day + {grace_days} > DATE '{data_until}' THEN 'pending'
+                           ELSE 'lost' END AS state,
+            CASE WHEN state = 'renewed'
+                 THEN least(amount, coalesce(renewed_by, amount)) END AS renewed,
+            CASE WHEN is_changed THEN 'changed before its term' END AS excluded_because
+        FROM came_due LEFT JOIN fates USING (line)""",
     )
 
 
@@ -284,7 +287,7 @@ def _fates(rows: Rows, grace_days: int, early_days: int) -> pd.DataFrame:
                  THEN CASE WHEN {LATER.format(terms)} >= end_day THEN {LATER.format(terms)}
                            ELSE {LATER.format(f"({terms} + 1)")} END END AS due_day,
             amount, coalesce(end_reason = 'replaced', false)
-        FROM contracts SEMI JOIN (FROM due WHERE end_day <= due_day) USING (customer_id)
+        FROM contracts SEMI JOIN (FROM came_due WHERE end_day <= due_day) USING (customer_id)
         WHERE excluded_because IS NULL
         ORDER BY customer_id, start_day, amount DESC, id, line"""):
         spans[customer].append(_Span(*line))

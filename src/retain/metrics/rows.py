@@ -203,6 +203,20 @@ class Rows:
         self._views[name] = f"SELECT {', '.join(['*', *nulls])} FROM {kept.name}"
         self._given[name], self._held[name] = home, kept
 
+    def find(self, name: str, select: str) -> None:
+        """Have the lines of a query as a further table as `keep` does, found once in any case."""
+        if self._home(select):
+            self.keep(name, select)
+        else:
+            self.hold(name, self.sql(select).to_arrow_table())
+
+    def hold(self, name: str, found: Source) -> None:
+        """Have what was found in Python as a further table, its columns as they are."""
+        self._objects[_python_name(name)] = _readable(name, found)
+        self._views[name] = f"FROM {_python_name(name)}"
+        self._own[name] = self._columns(self._views[name])
+        self._lacks[name] = set()
+
     def _home(self, select: str) -> Selected | None:
         """Give the table with which answers are kept: none unless all that it reads can keep."""
         sources = [self._given.get(name) for name in self._read_in(select)]
@@ -358,11 +372,17 @@ class Rows:
     def _passed_on(self, select: str, columns: Sequence[str]) -> set[str] | None:
         """Give what a query has of a table all of whose columns it hands on; None: ask the engine.
 
-        Asking takes as long as many a metric. A chain of ``SELECT *`` over one table, in which none
+        Asking takes as long as many a metric. A query that names none of the columns has none of
+        them when no table that it reads does. A chain of ``SELECT *`` over one table, in which none
         of the columns is named, has those of them that the table has.
         """
         words = _words_of(select)
         tables = words & self._views.keys()
+        there = set[str]().union(*(self._own[table] for table in tables))
+        if self.has("customers", *columns) and not any(
+            column in select or there & {column, _ready(column)} for column in columns
+        ):
+            return set()
         mixes = any(one.upper() in MIXES for one in words)
         if len(tables) != 1 or mixes or words & set(columns) or not STARS.fullmatch(select):
             return None

@@ -86,6 +86,13 @@ def keep_users(
     is_login = f"feature IN ({_words(logins)})" if logins else "false"
     eve = MONTH * DAY - timeout  # what was over before then ends no pause within the period
     begins = f"slot >= 0 AND (pause IS NULL OR pause > {timeout})"
+    paused = f"SELECT *, first_us - {before} AS pause FROM slots WINDOW next AS ({OF_USER})"
+    if DAY % timeout == 0 and not rows.has("usage", "duration_s"):
+        # whoever paused no longer was there in the slot before: looked up, nothing is sorted
+        paused = """
+            SELECT s.*, s.first_us - b.last_us AS pause FROM slots AS s LEFT JOIN slots AS b
+                ON b.customer_id IS NOT DISTINCT FROM s.customer_id
+                    AND b.user_id IS NOT DISTINCT FROM s.user_id AND b.slot = s.slot - 1"""
 
     def events(within: Period) -> str:
         return f"""(SELECT customer_id, {user} AS user_id, feature, duration_s,
@@ -99,7 +106,7 @@ def keep_users(
             SELECT customer_id, user_id, -1 AS slot, CAST(NULL AS BIGINT) AS first_us,
                 max({ends}) AS last_us, 0 AS logins, bit_or(CAST(1 AS BIGINT) << day) AS days_before
             FROM {events(Period(folded.start, period.start))} GROUP BY ALL),
-        slots AS (
+        slots AS MATERIALIZED (
             SELECT customer_id, user_id,
                 (day - {MONTH}) * {slots} + CAST(us % {DAY} // {timeout} AS INTEGER) AS slot,
                 min(us) AS first_us, max({ends}) AS last_us,
@@ -107,7 +114,7 @@ def keep_users(
             FROM {events(period)} GROUP BY ALL
             UNION ALL FROM earlier WHERE last_us >= {eve}),
         pauses AS (
-            SELECT *, first_us - {before} AS pause FROM slots WINDOW next AS ({OF_USER})
+            {paused}
             UNION ALL SELECT *, NULL FROM earlier WHERE last_us < {eve}),
         days AS (SELECT *, {MONTH} + slot // {slots} AS day FROM pauses)
         SELECT customer_id, user_id,
