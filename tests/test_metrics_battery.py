@@ -61,11 +61,8 @@ def added(example, rows):
 
 def order_of_rows_never_matters(calculator, variant, example):
     first = asked(calculator, variant, example, is_cut=True)
-    for change in (
-        lambda t: t[::-1],
-        lambda t: t.sample(frac=1, random_state=2).reset_index(drop=True),
-    ):
-        assert first == ask(calculator, variant, example, changed(example, change), **cut(example))
+    mixed = changed(example, lambda t: t.sample(frac=1, random_state=2))  # their index is mixed too
+    assert first == ask(calculator, variant, example, mixed, **cut(example))
 
 
 def duplicates_change_no_rate(calculator, variant, example):
@@ -112,7 +109,7 @@ def nothing_in_gives_the_documented_answer(calculator, variant, example):
 
 def one_row_gives_a_number_or_a_reason(calculator, variant, example):
     longest = max(map(len, example.tables.values()))
-    for at in range(0, longest, max(1, longest // 4)):
+    for at in (0, longest // 2):
         one = {
             name: table if name == "customers" else table[at : at + 1]
             for name, table in example.tables.items()

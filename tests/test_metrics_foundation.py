@@ -334,6 +334,30 @@ def test_columns_are_known_without_asking_only_where_the_engine_says_the_same(se
         assert {"cut plan", "cut scale"} <= found
 
 
+@pytest.mark.parametrize(
+    ("select", "has_none"),
+    [
+        ("SELECT customer_id, score + 1 AS more FROM surveys GROUP BY ALL", True),
+        ("SELECT s.* FROM surveys AS s JOIN surveys AS t USING (customer_id)", True),
+        ("SELECT customer_id, 'x' AS plan FROM surveys GROUP BY ALL", False),
+        ("SELECT * FROM surveys JOIN customers USING (customer_id)", False),
+        ("SELECT * FROM surveys JOIN ours USING (customer_id)", False),
+    ],
+)
+def test_what_no_table_has_and_no_query_names_is_not_asked_about(select, has_none):
+    # seen to fail without the look at what the tables have, and without that at what is named
+    con = duckdb.connect()
+    con.execute("CREATE TABLE asked AS SELECT 'a' AS customer_id, 'nps' AS kind, 9 AS score")
+    con.execute("CREATE TABLE known AS SELECT 'a' AS customer_id, 'gold' AS plan")
+    rows = Rows(surveys=Selected(con, "FROM asked"), customers=Selected(con, "FROM known"))
+    rows.keep("ours", "SELECT customer_id, 1 AS one FROM surveys", by="plan")
+
+    found = rows._passed_on(select, ["plan"])
+    assert has_none == (found == set())
+    told = rows._described(select).keys() - rows._gaps(select)
+    assert has_none == told.isdisjoint({"plan", "cut plan"})
+
+
 def test_a_line_may_stand_for_several_rows_and_ids_may_be_read_from_the_single_ones():
     # seen to fail with every line counted once, and with ids that are not repeated
     logins = pd.DataFrame(

@@ -302,8 +302,16 @@ class Rows:
                 used[found] = (how_many, sums)
             else:
                 excluded.setdefault(found, {})[reason] = how_many
-        single = (lambda: self.cut(listed, by)) if listed else (lambda: rows)
         each = "1" if listed or not times else times
+
+        @functools.cache
+        def single() -> tuple[str, str]:
+            lines = self.cut(listed, by) if listed else rows
+            there = self._columns(self._with_views(lines))
+            part = "part" if "part" in there else "NULL"
+            above = "is_numerator" if "is_numerator" in there else "false"
+            return f"id, excluded_because, {part}, {above}, {each}", lines
+
         tallies = []
         for found, (how_many, sums) in used.items():
             reasons = dict(sorted(excluded.get(found, {}).items()))
@@ -314,7 +322,7 @@ class Rows:
                     how_many,
                     reasons,
                     dict(zip(aggregates, sums, strict=True)),
-                    self._reader(single, columns, dict(found), each),
+                    self._reader(single, columns, dict(found)),
                 )
             )
         return sorted(tallies, key=lambda one: [(columns.index(k), v) for k, v in one.by.items()])
@@ -456,24 +464,19 @@ class Rows:
 
     def _reader(
         self,
-        judged: Callable[[], str],
+        single: Callable[[], tuple[str, str]],
         columns: tuple[str, ...],
         found: Mapping[str, str],
-        times: str,
     ) -> Callable[[], Ids]:
         """Make what reads the ids of one segment."""
 
         def read() -> Ids:
-            rows = judged()
-            there = self._columns(self._with_views(rows))
-            part = "part" if "part" in there else "NULL"
-            above = "is_numerator" if "is_numerator" in there else "false"
+            wanted, rows = single()
             where = " AND ".join(
                 f"by_{columns.index(column)} = {word(label)}" for column, label in found.items()
             )
             lines = self.fetch(
-                f"SELECT id, excluded_because, {part}, {above}, {times} FROM ({rows}) "
-                f"WHERE {where or 'true'} ORDER BY id NULLS LAST"
+                f"SELECT {wanted} FROM ({rows}) WHERE {where or 'true'} ORDER BY id NULLS LAST"
             )
             excluded: dict[str, list[str]] = {}
             parts: dict[str, list[str]] = {}
