@@ -120,6 +120,7 @@ def test_ids_are_as_many_as_the_denominator_says(month):
     assert sum(nps["excluded"].values()) == roles["left out"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("read_once")
 def test_a_rerun_leaves_the_same_bytes(company, tmp_path):
     first = contents(measure(branch(company, tmp_path), by="segment", record=False).folder)
@@ -229,6 +230,7 @@ def test_themes_of_comments_are_told_with_their_share_and_change_or_why_not(open
     assert len(themes) == len(chapter["tables"][0]["rows"])
 
 
+@pytest.mark.slow
 def test_a_health_score_is_shown_with_how_it_foretold_and_its_changed_rule(
     company, month, tmp_path
 ):
@@ -259,6 +261,7 @@ def test_a_part_of_the_health_score_that_is_no_feature_is_told(company, tmp_path
 # ---- what is asked for ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("read_once")
 def test_the_command_prints_a_table_json_or_csv(company, tmp_path, capsys):
     path = branch(company, tmp_path, metrics={"targets": {"nps": -100}, "periods": 1})
@@ -274,6 +277,7 @@ def test_the_command_prints_a_table_json_or_csv(company, tmp_path, capsys):
     assert "period,name,variant" == lines.out[:19]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("read_once")
 def test_the_values_go_to_one_run_per_period_and_a_rerun_into_the_same(company, tmp_path):
     from retain import tracking
@@ -383,6 +387,7 @@ def test_a_table_that_is_absent_leaves_its_metrics_out_and_says_so(company, tmp_
 # ---- as it was known -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_came_later_does_not_change_what_was_known_then(company, tmp_path):
     """Seen to fail when `_select` kept rows recorded later."""
     config = load_config(branch(company, tmp_path))
