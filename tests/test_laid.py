@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tiny import fold, read, tiny
 
-from retain.weeks.laid import lay_down, size_of
+from retain.weeks.laid import lay_down, let_go, size_of
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +50,30 @@ def test_a_type_that_holds_the_numbers_of_all_parts_is_chosen(tmp_path: Path, fo
     np.testing.assert_array_equal(laid.measures["events"][n:], wide.measures["events"])
     assert laid.customer[n] == usage.customer[0] + len(folded.customers)
     assert 0 < size_of(folded) < size_of(lay_down(tmp_path, lambda: parts))
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="Linux tells what is in memory")
+def test_what_was_read_of_laid_down_rows_is_let_go_and_read_again(tmp_path: Path, folded) -> None:
+    """Seen to fail when nothing was let go."""
+    usage = folded.panels["usage"]
+    long = replace(usage.take(np.resize(np.arange(len(usage)), 2**18)), customer=np.zeros(2**18))
+    laid = lay_down(tmp_path, lambda: [folded.with_panel("usage", long)])
+    before = laid.panels["usage"].week.sum()
+    held = mapped_kb(tmp_path)
+
+    let_go(laid)
+
+    assert mapped_kb(tmp_path) < held / 10
+    assert laid.panels["usage"].week.sum() == before
+
+
+def mapped_kb(folder: Path) -> int:
+    """What this process holds of the files of a folder."""
+    said = Path("/proc/self/smaps").read_text().splitlines()
+    found, is_ours = 0, False
+    for line in said:
+        if "-" in line.split()[0]:
+            is_ours = str(folder) in line
+        elif is_ours and line.startswith("Rss:"):
+            found += int(line.split()[1])
+    return found

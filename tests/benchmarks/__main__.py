@@ -11,6 +11,7 @@ the checksum is a hash of it. See `companies.py` for the data, `stages.py` for w
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -18,7 +19,9 @@ import shutil
 import statistics
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +46,53 @@ ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "TZ": "UTC",
 }
+WATCHED = ("score",)  # more processes than one; looking costs a little
 OBVIOUS = 20_000  # customers of the slice on which the obvious ways are timed
+
+
+@dataclass
+class Held:
+    """Most memory that a stage's processes held at one moment, in MB: all of them, and each.
+
+    Shares of pages (PSS): what several have mapped counts once. Looked at ten times a second.
+    """
+
+    in_all: float = 0.0
+    each: tuple[float, ...] = ()
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def watch(self, root: int) -> None:
+        """Look until told to end."""
+        while not self.ended.wait(0.1):
+            shares = [one for one in map(_share_mb, _family(root)) if one]
+            if sum(shares) > self.in_all:
+                self.in_all, self.each = sum(shares), tuple(shares)
+
+
+def _family(root: int) -> list[int]:
+    """A process and all that descend from it; where there is no /proc, it alone."""
+    children: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parent = int(path.read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(path.parent.name))
+    found = [root]
+    for one in found:
+        found += children.get(one, [])
+    return found
+
+
+def _share_mb(process: int) -> float:
+    """Its share of the pages it uses; 0 when it has ended, or where Linux does not tell."""
+    with contextlib.suppress(OSError):
+        told = Path(f"/proc/{process}/smaps_rollup").read_text()
+        return sum(int(line.split()[1]) for line in told.splitlines() if line[:4] == "Pss:") / 1024
+    return 0.0
 
 
 def measure(stage: str, home: Path, store: Path) -> dict[str, Any]:
     """Run one stage in its own process; wall and CPU seconds, peak memory, and what it says."""
-    begun = time.perf_counter()
+    begun, held = time.perf_counter(), Held()
     with subprocess.Popen(
         [sys.executable, str(HERE / "stages.py"), stage, str(home), str(store)],
         stdout=subprocess.PIPE,
@@ -56,7 +100,11 @@ def measure(stage: str, home: Path, store: Path) -> dict[str, Any]:
         env={**os.environ, **ENVIRONMENT},
     ) as run:
         assert run.stdout is not None
+        watcher = threading.Thread(target=held.watch, args=(run.pid,))
+        if stage in WATCHED:
+            watcher.start()
         said = run.stdout.read()
+        held.ended.set()
         _, status, used = os.wait4(run.pid, 0)
         run.returncode = os.waitstatus_to_exitcode(status)
     if run.returncode != 0:
@@ -66,6 +114,7 @@ def measure(stage: str, home: Path, store: Path) -> dict[str, Any]:
         "wall": time.perf_counter() - begun,
         "cpu": used.ru_utime + used.ru_stime,
         "peak_mb": used.ru_maxrss / 1024,
+        "held": held,
     } | json.loads(said)
 
 
@@ -174,7 +223,10 @@ def run_scoring(folder: Path, name: str) -> None:
     minutes = found["wall"] / 60
     told(found, f"{found['customers']:,} customers in {minutes:.1f} minutes (6)", truth)
     print("  wall s: " + ", ".join(f"{k} {v}" for k, v in found["seconds"].items() if k))
-    print(f"  most memory of its other processes: {found['others_mb']:.0f} MB each")
+    held = found["held"]
+    each = ", ".join(f"{one:.0f}" for one in held.each)
+    print(f"  most memory of all its processes at one moment: {held.in_all:.0f} MB ({each}; 4096)")
+    print(f"  most memory ever of one of the others: {found['others_mb']:.0f} MB")
     shutil.rmtree(store)
 
 

@@ -59,6 +59,7 @@ class Assembly:
         self._plans: list[Any] = []
         self._groups: list[Any] = []
         self._seen: dict[str, list[Any]] = {}  # where in its portion's file, or texts themselves
+        self._said: Any = None  # sentences of all, mapped
 
     def add(self, portion: Portion) -> None:
         """Take in the next portion, in the order of customers."""
@@ -190,7 +191,7 @@ class Assembly:
         """
         import pyarrow as pa
 
-        if not hasattr(self, "_said"):
+        if self._said is None:
             tables = [
                 pa.ipc.open_file(pa.memory_map(str(self._path("reasons", number)))).read_all()
                 for number in range(len(self._sizes))
@@ -200,8 +201,9 @@ class Assembly:
         return {name: taken[name].combine_chunks() for name in taken.column_names}
 
     def close(self) -> None:
-        """Finish the weekly lines and clear away what waited."""
+        """Finish the weekly lines and clear away what waited, in files and in memory."""
         self._weekly.close()
+        self._figures, self._seen, self._said = {}, {}, None
         shutil.rmtree(self._waiting)
 
     def _spans(self) -> Iterator[tuple[int, int, int]]:

@@ -31,7 +31,7 @@ from retain.jobs.panel import with_lists
 from retain.jobs.portions import Portion, Rules, portion_of, sent
 from retain.jobs.progress import Listener, Steps, silent
 from retain.jobs.recording import record_scored
-from retain.jobs.spreading import spread
+from retain.jobs.spreading import give_back, spread
 from retain.jobs.store import PARTIAL
 from retain.jobs.watching import Watched, raise_and_send
 from retain.jobs.writing import (
@@ -46,11 +46,11 @@ from retain.jobs.writing import (
 )
 from retain.model import Bundle, load_bundle
 from retain.weeks import FoldedWeeks
-from retain.weeks.laid import lay_down, size_of
+from retain.weeks.laid import lay_down, let_go, size_of
 
 __all__ = ["STEPS", "Scored", "portions", "ranked", "score", "score_folded"]
 
-PORTION_CUSTOMERS = 10_000  # bounds memory: some 50 kB a customer while its portion is at work
+PORTION_CUSTOMERS = 5_000  # bounds memory: some 50 kB a customer while its portion is at work
 LAID_BYTES = 2**30  # of folded weeks; more is laid down in files
 PANELS = ("usage", "interactions", "surveys", "payments", "subscriptions")
 STEPS = {
@@ -230,12 +230,14 @@ def score_folded(
     same_columns(bundle, [column.name for column in built])
     with company.store.replacing(company.store.week(day)) as folder:
         assembly = Assembly(folder, rules, rules.model_columns(built))
+        give_back()  # what reading and folding took
         steps("scoring and explaining")
         for portion in portions(rules, folded, steps.part, company.tables.spark):
             assembly.add(portion)
         manifest = _assembled(company, assembly, folded, day, without, steps)
         steps("writing")
         assembly.close()
+        give_back()
         write_happenings(company, day, folder / "timeline.parquet")
         write_manifest(folder, manifest)
         write_page(folder, folder / "report.html")
@@ -263,8 +265,13 @@ def portions(
     """
     packed, of = sent(rules), len(folded.customers)
     ends = [(at, min(at + PORTION_CUSTOMERS, of)) for at in range(0, of, PORTION_CUSTOMERS)]
-    parts = ((folded.of_customers(*span),) for span in ends)
-    found = spread(portion_of, packed, parts, len(ends), spark)
+
+    def parts() -> Iterator[tuple[FoldedWeeks]]:
+        for span in ends:
+            yield (folded.of_customers(*span),)
+            let_go(folded)
+
+    found = spread(portion_of, packed, parts(), len(ends), spark)
     for (_, last), portion in zip(ends, found, strict=True):
         yield portion
         progress(last, of)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import sys
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from retain.engines import Spark
 
-__all__ = ["MOST_PROCESSES", "spread"]
+__all__ = ["MOST_PROCESSES", "give_back", "spread"]
 
-MOST_PROCESSES = 4  # each holds a model's tables and a portion: some 700 MB
+MOST_PROCESSES = 4  # so many and the one that they work for hold less than 4 GB in all
+PROCESS_MB = 700  # of each at most: the libraries, a model's tables and a portion at work
 
 
 def spread(
@@ -20,6 +25,8 @@ def spread(
     spark: Spark | None = None,
 ) -> Iterator[Any]:
     """Do a task for each of the given arguments, in a process per core when there are many.
+
+    There are no more processes than the memory that is free now holds; results are the same.
 
     Parameters
     ----------
@@ -45,7 +52,7 @@ def spread(
     from joblib import Parallel, cpu_count, delayed
     from joblib.externals.loky import get_reusable_executor
 
-    cores = min(cpu_count(), MOST_PROCESSES, count // 2)
+    cores = min(cpu_count(), MOST_PROCESSES, count // 2, _free_mb() // PROCESS_MB)
     if cores < 2:
         for arguments in given:
             yield task(shared, *arguments)
@@ -54,6 +61,37 @@ def spread(
         cores, return_as="generator", pre_dispatch=cores + 1, batch_size=1, max_nbytes=None
     )
     try:
-        yield from pool(delayed(task)(shared, *arguments) for arguments in given)
+        yield from pool(delayed(_done)(task, shared, *arguments) for arguments in given)
     finally:
         get_reusable_executor().shutdown(wait=True)  # their memory is not kept for later
+
+
+def give_back() -> None:
+    """Return memory that was freed to the system, which the C library otherwise keeps for later.
+
+    Only glibc has to be asked, and can be; elsewhere nothing happens.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
+
+
+def _done(task: Callable[..., Any], shared: bytes, *arguments: Any) -> Any:
+    """Do a task in a process of its own.
+
+    Hundreds of megabytes come and go with each. What malloc kept of them looked like a leak to
+    loky, which measures a process after its first task, and ends it once it holds 300 MB more.
+    """
+    try:
+        return task(shared, *arguments)
+    finally:
+        give_back()
+
+
+def _free_mb() -> int:
+    """Memory that can be had without pushing others out; without end where it is not told."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) // 1024
+    return sys.maxsize

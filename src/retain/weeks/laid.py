@@ -6,6 +6,7 @@ not fit. Rows lie ordered by customer: `FoldedWeeks.of_customers` reads one run 
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from retain.weeks.rows import FoldedWeeks, PanelRows
 
-__all__ = ["lay_down", "size_of"]
+__all__ = ["lay_down", "let_go", "size_of"]
 
 
 def size_of(folded: FoldedWeeks) -> int:
@@ -86,6 +87,21 @@ def lay_down(folder: Path, parts: Callable[[], Iterable[FoldedWeeks]]) -> Folded
             for name, rows in panels.items()
         },
     )
+
+
+def let_go(folded: FoldedWeeks) -> None:
+    """Let go of what was read of laid-down rows; it is read again when it is asked for.
+
+    Otherwise everything read so far counts as this process's memory until the system is short of
+    it. Rows that are held in memory stay.
+    """
+    if not hasattr(mmap.mmap, "madvise"):
+        return  # Windows trims by itself
+    for rows in folded.panels.values():
+        for array in _arrays(rows).values():
+            held: Any = array.base
+            if isinstance(held, mmap.mmap):
+                held.madvise(mmap.MADV_DONTNEED)
 
 
 def _arrays(rows: PanelRows) -> dict[str, NDArray[Any]]:
