@@ -28,3 +28,5 @@ def test_every_stage_of_the_benchmark_finds_what_the_naive_way_finds(tmp_path: P
     assert "191 features" in lines["build"]
     assert "x bare predictions (1.5)" in lines["predict"]
     assert "800 customers in" in lines["score"]
+    (held,) = [line for line in ran.stdout.splitlines() if "all processes at one moment" in line]
+    assert float(held.split(":")[1].split()[0]) > 100

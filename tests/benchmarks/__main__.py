@@ -225,8 +225,7 @@ def run_scoring(folder: Path, name: str) -> None:
     print("  wall s: " + ", ".join(f"{k} {v}" for k, v in found["seconds"].items() if k))
     held = found["held"]
     each = ", ".join(f"{one:.0f}" for one in held.each)
-    print(f"  most memory of all its processes at one moment: {held.in_all:.0f} MB ({each}; 4096)")
-    print(f"  most memory ever of one of the others: {found['others_mb']:.0f} MB")
+    print(f"  most memory of all processes at one moment: {held.in_all:.0f} MB ({each}; aim 4,096)")
     shutil.rmtree(store)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import resource
 import shutil
 import time
 from collections.abc import Iterator
@@ -121,7 +120,6 @@ def score(home: Path, store: Path) -> dict[str, Any]:
         "cells": drivers,
         "customers": people["in"],
         "eligible": people["eligible"],
-        "others_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
         "checked": {
             "probabilities": float(mine["churn_probability"].sum()),
