@@ -31,7 +31,7 @@ from retain.jobs.panel import with_lists
 from retain.jobs.portions import Portion, Rules, portion_of, sent
 from retain.jobs.progress import Listener, Steps, silent
 from retain.jobs.recording import record_scored
-from retain.jobs.spreading import give_back, spread
+from retain.jobs.spreading import spread
 from retain.jobs.store import PARTIAL
 from retain.jobs.watching import Watched, raise_and_send
 from retain.jobs.writing import (
@@ -45,6 +45,7 @@ from retain.jobs.writing import (
     write_page,
 )
 from retain.model import Bundle, load_bundle
+from retain.tables.memory import give_back
 from retain.weeks import FoldedWeeks
 from retain.weeks.laid import lay_down, let_go, size_of
 
@@ -270,6 +271,7 @@ def portions(
         for span in ends:
             yield (folded.of_customers(*span),)
             let_go(folded)
+            give_back()
 
     found = spread(portion_of, packed, parts(), len(ends), spark)
     for (_, last), portion in zip(ends, found, strict=True):

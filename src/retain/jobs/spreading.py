@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from retain.engines import Spark
+from retain.tables.memory import give_back
 
-__all__ = ["MOST_PROCESSES", "give_back", "spread"]
+__all__ = ["MOST_PROCESSES", "spread"]
 
 MOST_PROCESSES = 4  # so many and the one that they work for hold less than 4 GB in all
 PROCESS_MB = 700  # of each at most: the libraries, a model's tables and a portion at work
@@ -64,16 +64,6 @@ def spread(
         yield from pool(delayed(_done)(task, shared, *arguments) for arguments in given)
     finally:
         get_reusable_executor().shutdown(wait=True)  # their memory is not kept for later
-
-
-def give_back() -> None:
-    """Return memory that was freed to the system, which the C library otherwise keeps for later.
-
-    Only glibc has to be asked, and can be; elsewhere nothing happens.
-    """
-    if sys.platform == "linux":
-        with contextlib.suppress(AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _done(task: Callable[..., Any], shared: bytes, *arguments: Any) -> Any:
