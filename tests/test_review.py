@@ -7,6 +7,7 @@ import html
 import io
 import re
 import shutil
+import sqlite3
 import time
 from urllib.parse import quote
 
@@ -635,6 +636,16 @@ def test_every_list_answers_within_a_second_with_a_hundred_thousand_customers(tm
     address = f"sqlite:///{tmp_path / 'actions.db'}"
     with open_store(address) as store:
         manifest = {"currency": "EUR", "horizon_weeks": 13}
+        # what the machine is worth at this moment: the same rows into a bare table
+        bare = sqlite3.connect(tmp_path / "bare.db")
+        bare.execute(f"CREATE TABLE drivers ({', '.join(drivers)})")
+        marks = ", ".join("?" * len(drivers.columns))
+        before = time.process_time()
+        rows = drivers.astype(object).itertuples(index=False)
+        bare.executemany(f"INSERT INTO drivers VALUES ({marks})", rows)
+        bare.commit()
+        pace = time.process_time() - before
+        bare.close()
         before = time.process_time()
         import_week(store, AS_OF, scores, drivers, manifest, fingerprint="x")
         keep_queue(store, AS_OF, QueueRules(400))
@@ -655,6 +666,6 @@ def test_every_list_answers_within_a_second_with_a_hundred_thousand_customers(tm
         took[path] = time.process_time() - before
     desk.store.close()
 
-    print(f"brought in within {brought_in:.1f} s of CPU; {took}")
-    assert brought_in < 15.0
-    assert {} == {path: seconds for path, seconds in took.items() if seconds > 1.0}
+    print(f"brought in within {brought_in:.1f} s of CPU, bare rows within {pace:.1f}; {took}")
+    assert brought_in < 3.3 * pace
+    assert {} == {path: seconds for path, seconds in took.items() if seconds > max(1.0, pace / 4)}
