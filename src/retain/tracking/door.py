@@ -170,17 +170,15 @@ def _hushed(*names: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _pointed_at(mlflow: Any, uri: str) -> Iterator[None]:
     """Point MLflow's process-wide URIs at ours, and back again afterwards."""
-    tracking, registry = (
-        os.environ.get(name) for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
-    )
+    runs, models = map(os.environ.get, ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"))
     try:
         mlflow.set_tracking_uri(uri)
         mlflow.set_registry_uri(uri)
         yield
     finally:
-        mlflow.set_tracking_uri(tracking)
-        mlflow.set_registry_uri(registry)
-        if registry is None:
+        mlflow.set_tracking_uri(runs)
+        mlflow.set_registry_uri(models)
+        if models is None:
             os.environ.pop("MLFLOW_REGISTRY_URI", None)
 
 
