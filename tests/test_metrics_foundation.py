@@ -304,6 +304,13 @@ def test_a_column_that_only_customers_have_cuts_lines_where_it_would_be_a_gap():
     assert ["Ada", "Bob"] == [one.by["owner"] for one in found.segments]
 
 
+def one_answer():
+    con = duckdb.connect()
+    con.execute("CREATE TABLE asked AS SELECT 'a' AS customer_id, 'nps' AS kind, 9 AS score")
+    con.execute("CREATE TABLE known AS SELECT 'a' AS customer_id, 'gold' AS plan, 'x' AS scale")
+    return Rows(surveys=Selected(con, "FROM asked"), customers=Selected(con, "FROM known"))
+
+
 @pytest.mark.parametrize(
     ("select", "is_known"),
     [
@@ -319,10 +326,7 @@ def test_a_column_that_only_customers_have_cuts_lines_where_it_would_be_a_gap():
 )
 def test_columns_are_known_without_asking_only_where_the_engine_says_the_same(select, is_known):
     # seen to fail without GROUP among the words that mix, and without the look at what is named
-    con = duckdb.connect()
-    con.execute("CREATE TABLE asked AS SELECT 'a' AS customer_id, 'nps' AS kind, 9 AS score")
-    con.execute("CREATE TABLE known AS SELECT 'a' AS customer_id, 'gold' AS plan, 'x' AS scale")
-    rows = Rows(surveys=Selected(con, "FROM asked"), customers=Selected(con, "FROM known"))
+    rows = one_answer()
     rows.keep("ours", "SELECT * FROM surveys", by=["plan", "scale"])
 
     found = rows._passed_on(select, ["plan", "scale"])
@@ -346,10 +350,7 @@ def test_columns_are_known_without_asking_only_where_the_engine_says_the_same(se
 )
 def test_what_no_table_has_and_no_query_names_is_not_asked_about(select, has_none):
     # seen to fail without the look at what the tables have, and without that at what is named
-    con = duckdb.connect()
-    con.execute("CREATE TABLE asked AS SELECT 'a' AS customer_id, 'nps' AS kind, 9 AS score")
-    con.execute("CREATE TABLE known AS SELECT 'a' AS customer_id, 'gold' AS plan")
-    rows = Rows(surveys=Selected(con, "FROM asked"), customers=Selected(con, "FROM known"))
+    rows = one_answer()
     rows.keep("ours", "SELECT customer_id, 1 AS one FROM surveys", by="plan")
 
     found = rows._passed_on(select, ["plan"])
