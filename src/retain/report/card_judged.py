@@ -191,8 +191,8 @@ def level_chapter(card: Mapping[str, Any]) -> Chapter:
 def _interval(held: Mapping[str, Any]) -> Grid:
     groups = held["groups"]
     return Grid(
-        f"The {percent(held['level'])} interval of a probability held the share that left in "
-        f"{sum(row['holds'] for row in groups)} of {len(groups)} groups, {held['as_of']}",
+        f"{held['level']:.0%} interval: held in {sum(row['holds'] for row in groups)} of "
+        f"{len(groups)} groups, {held['as_of']}",
         ("Group", "Customers", "Predicted", "Interval, on average", "Left", ""),
         [
             [
