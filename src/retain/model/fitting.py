@@ -354,15 +354,14 @@ def fit_clv(
                 seen[test] = True
         return raw, seen
 
-    # How the level drifts, from later weeks, as far as there are periods that do not overlap: what
-    # is left of it in one is rather luck. Where value follows the curve of leaving, most of what
-    # drifts is in the curve, and the interval is that of customers set aside, over all the weeks;
-    # else it is that of the later weeks, too.
+    # How the level drifts, from later weeks. Where value follows the curve of leaving, most of what
+    # may drift is in the curve: what is left of it in one period is rather luck, and the interval
+    # is that of customers set aside, over all the weeks; else it is that of the later weeks, too.
     raw, seen = judged(folds, "levelling out of time")
     whole = discounted_weeks(learnt_weeks, annual_discount_rate)
     calibrator, bins = ScaleCalibrator(), {}
     if seen.any():
-        periods = (when[seen].max() - when[seen].min()) / max(learnt_weeks, 1)
+        periods = (when[seen].max() - when[seen].min()) / max(learnt_weeks, 1) + (not follows)
         weight = _recent(when[seen], learnt_weeks)
         calibrator = ScaleCalibrator.fit(raw[seen], y[seen], weight, periods)
     if follows or not seen.any():
