@@ -8,7 +8,7 @@ import numpy as np
 
 from retain.features.feature import WINDOWS, themed
 from retain.weeks import History
-from retain.weeks.history import balance
+from retain.weeks.panel import balance
 
 __all__ = ["COMMERCIAL"]
 

@@ -2,7 +2,8 @@
 
 from retain.weeks.calendar import Calendar
 from retain.weeks.fold import FOLDS, fold_tables
-from retain.weeks.history import History, Missing, Panel
+from retain.weeks.history import History
+from retain.weeks.panel import Missing, Panel
 from retain.weeks.rows import FoldedWeeks, PanelRows
 from retain.weeks.usual import UsualWeeks, read_usual
 
