@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from retain.errors import StoreError
@@ -354,6 +355,23 @@ def test_what_was_damaged_in_the_store_is_made_again(tmp_path, monkeypatch, dama
     )
     assert (damage == "summary cut short") == len(scanned)
     same_results(folded, before)
+
+
+@pytest.mark.parametrize("step", [1, -1, 1 << 27])
+def test_users_keep_their_numbers_however_far_apart_their_ids_lie(tmp_path, step):
+    """Seen to fail when the users of earlier runs did not widen the range of ids."""
+    who, day = np.array([0, 0, 1, 0], dtype=np.int32), np.array([3, 2, 2, 2], dtype=np.int32)
+    kept = tmp_path / "users.parquet"
+
+    def numbers(*ids):
+        there = [one for one in ids if one is not None]
+        users = sweep.Users(kept, ["a", "b"], (min(there), max(there)))
+        found = users.of(who, pa.array(ids, pa.int64()), day)
+        users.save()
+        return found.tolist()
+
+    assert numbers(5 * step, 6 * step, 5 * step, None) == [1, 0, 0, -1]
+    assert numbers(2 * step, 6 * step, 9 * step, 5 * step) == [2, 0, 1, 1]
 
 
 def test_a_customer_with_most_of_the_events_costs_no_more_cells(tmp_path, monkeypatch):

@@ -24,7 +24,7 @@ __all__ = ["LONG_ROWS", "Batch", "EventLog", "Piece", "open_log"]
 
 LONG_ROWS = 2_000_000  # a shorter log is copied into the work database like any other table
 MOST_DOWN = 100_000_000  # events that are put down between judging and folding
-SUMMARY_VERSION = 1
+SUMMARY_VERSION = 2
 
 Ints = NDArray[np.int64]
 
@@ -48,22 +48,22 @@ class Batch:
     Attributes
     ----------
     who
-        Position of the customer among the ids given to `EventLog.number_customers`.
+        Position of the customer among the ids given to `EventLog.number`.
     day, known
         Days from 1970 to when it happened and was known; `known` is None without recorded_at.
     numbers
-        Column of ours: values, null is nan.
+        Column of ours: values, null is nan; whole numbers are of the type that they came in.
     feature
-        Position in `EventLog.features`, -1 for none; None when there is no such column.
+        Position among the features given there, -1 for none; None when there is no such column.
     user
         The source's user ids as Arrow; None when there is no such column.
     """
 
-    who: Ints
+    who: NDArray[np.int32]
     day: NDArray[Any]
     known: NDArray[Any] | None
-    numbers: dict[str, NDArray[np.float64]]
-    feature: NDArray[np.int32] | None
+    numbers: dict[str, NDArray[Any]]
+    feature: NDArray[np.int16] | None
     user: Any
 
 
@@ -105,17 +105,16 @@ class EventLog:
         self.con, self.files, self.columns, self.kinds = con, files, columns, kinds
         self.casts, self.listed, self.folder = casts, listed, folder
         self.people, self.texts = Numbering(), Numbering()
-        self._features: list[str | None] = []
         self.first, self.last = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
         self.scratch = scratch
         self._down: dict[tuple[int, int], Path] = {}  # what was put down of each row group
         self._down_rows = 0
-        self._renumberings: dict[int, tuple[Ints, NDArray[np.int32]]] = {}
+        self._renumberings: dict[int, tuple[NDArray[np.int32], NDArray[np.int16]]] = {}
         self.aside = np.zeros(0, dtype=np.int64)  # places of rows that are set aside, ascending
         self.summaries = [self._summary(part) for part in range(len(files))]
         self.present = [self._add(one) for one in self.summaries]
         self.ids = self._cast("customer_id", self.people.values)
-        self._position = np.zeros(0, dtype=np.int64)
+        self._position, self._place = np.zeros(0, np.int32), np.zeros(0, np.int16)
         self._tidy()
 
     # -- what the log holds ------------------------------------------------------------------
@@ -143,6 +142,11 @@ class EventLog:
     def there(self, column: str) -> int:
         """Count the rows in which a column holds anything."""
         return sum(one.there[column] for one in self.summaries)
+
+    def span(self, column: str) -> tuple[int, int] | None:
+        """Tell the least and the greatest of a column of whole numbers; None when there is none."""
+        spans = [one.spans[column] for one in self.summaries if column in one.spans]
+        return (min(low for low, _ in spans), max(high for _, high in spans)) if spans else None
 
     def days(self, column: str, part: int | None = None) -> dict[int, int]:
         """Count the rows of each day (days since 1970) of an instant, of one file or of all."""
@@ -257,21 +261,19 @@ class EventLog:
 
     # -- reading -----------------------------------------------------------------------------
 
-    def number_customers(self, ids: list[str]) -> None:
-        """Fix the positions of the customers in all batches."""
+    def number(self, ids: list[str], features: list[str]) -> None:
+        """Fix the positions of customers and features in all batches."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        found = pc.index_in(_strings(self.ids), value_set=pa.array(ids, pa.string()))
-        self._position = found.fill_null(-1).to_numpy().astype(np.int64)
-        self._renumberings = {}
+        def positions(texts: list[str | None], among: list[str], kind: Any) -> Any:
+            found = pc.index_in(_strings(texts), value_set=pa.array(among, pa.string()))
+            return np.append(found.fill_null(-1).to_numpy(), -1).astype(kind)
 
-    @property
-    def features(self) -> list[str | None]:
-        """Texts behind `Batch.feature`, as far as they were met."""
-        if len(self._features) < len(self.texts):
-            self._features = self._cast("feature", self.texts.values)
-        return self._features
+        self._position = positions(self.ids, ids, np.int32)
+        self.texts.of(_strings({text: 0 for one in self.summaries for text in one.features}))
+        self._place = positions(self._cast("feature", self.texts.values), features, np.int16)
+        self._renumberings = {}
 
     def pieces(self, part: int) -> list[Piece]:
         """List the row groups of a file, with the days of each from the file's own statistics."""
@@ -315,8 +317,8 @@ class EventLog:
             who=self._position[self.people.of(column["customer_id"])],
             day=day,
             known=known,
-            numbers={name: _numbers(column[name]) for name in self._numbers},
-            feature=self.texts.of(column["feature"]) if "feature" in column else None,
+            numbers={name: column[name].to_numpy() for name in self._numbers},
+            feature=self._place[self.texts.of(column["feature"])] if "feature" in column else None,
             user=column.get("user_id"),
         )
 
@@ -339,15 +341,15 @@ class EventLog:
         self._down_rows += len(there["who"])
         if self.scratch is None or self._down_rows > MOST_DOWN:
             return
-        narrow = {"who": np.int32, "day": np.int32, "known": np.int32, "feature": np.int16}
-        columns = {}
-        for name, values in there.items():
-            if name in narrow and isinstance(values, np.ndarray):
-                kind = narrow[name] if name != "feature" or _fits(values, np.int16) else np.int32
-                columns[name] = pa.array(values.astype(kind))
-            elif name in self._numbers or name == "user_id":
-                columns[name] = _narrowest(values)
-        table = pa.table(columns)
+        narrow: dict[str, Any] = {"who": np.int32, "day": np.int32, "known": np.int32}
+        if "feature" in there:
+            narrow["feature"] = np.int16 if _fits(there["feature"], np.int16) else np.int32
+        table = pa.table(
+            {
+                name: values.astype(narrow[name], copy=False) if name in narrow else values
+                for name, values in there.items()
+            }
+        )
         path = self.scratch / f"log_{part}_{group}.arrow"
         with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as out:
             out.write_table(table)
@@ -369,21 +371,21 @@ class EventLog:
             who=position[table["who"].to_numpy()],
             day=table["day"].to_numpy(),
             known=table["known"].to_numpy() if "known" in there else None,
-            numbers={name: _numbers(table[name]) for name in self._numbers},
+            numbers={name: table[name].to_numpy() for name in self._numbers},
             feature=feature,
             user=table["user_id"] if "user_id" in there else None,
         )
 
-    def _renumbered(self, part: int) -> tuple[Ints, NDArray[np.int32]]:
+    def _renumbered(self, part: int) -> tuple[NDArray[np.int32], NDArray[np.int16]]:
         """From the numbers put down of a file to positions of customers and of features."""
         if part not in self._renumberings:
             one = self.summaries[part]
             codes = np.zeros(0, np.int32) if one.people is None else self.people.of(one.people)
-            beyond = np.full(max(len(self.people) - len(self._position), 0) + 1, -1)
-            position = np.append(self._position, beyond)[codes]
+            beyond = np.full(max(len(self.people) + 1 - len(self._position), 0), np.int32(-1))
+            position = np.append(self._position, beyond)[np.append(codes, -1)]
             texts = np.zeros(0, np.int32) if one.texts is None else self.texts.of(one.texts)
-            none = np.int32(-1)  # what is missing has the number -1: the last place
-            self._renumberings[part] = np.append(position, -1), np.append(texts, none)
+            # what is missing has the number -1: the last place
+            self._renumberings[part] = position, self._place[np.append(texts, -1)]
         return self._renumberings[part]
 
     # -- inside ------------------------------------------------------------------------------
@@ -522,21 +524,3 @@ def _day(moment: Any) -> int:
 
 def _fits(values: NDArray[Any], kind: Any) -> bool:
     return int(values.max(initial=0)) <= np.iinfo(kind).max
-
-
-def _narrowest(column: Any) -> Any:
-    """Give whole numbers the smallest type that holds them."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if not pa.types.is_integer(column.type) or column.null_count == len(column):
-        return column
-    span = pc.min_max(column).as_py()
-    for kind in (np.int8, np.int16, np.int32):
-        if np.iinfo(kind).min <= span["min"] and span["max"] <= np.iinfo(kind).max:
-            return column.cast(pa.from_numpy_dtype(kind))
-    return column
-
-
-def _numbers(column: Any) -> NDArray[np.float64]:
-    return column.to_numpy().astype(np.float64, copy=False)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Numbering"]
+__all__ = ["Numbering", "Span", "numbering_for"]
 
 WIDEST = 1 << 26  # whole numbers in a range of this size are looked up in an array
 
@@ -22,6 +22,10 @@ class Numbering:
     def __len__(self) -> int:
         """Count the values."""
         return 0 if self.values is None else len(self.values)
+
+    def named(self, numbers: Any) -> Any:
+        """Give the values behind some numbers, as Arrow."""
+        return self.values.take(numbers)
 
     def of(self, column: Any) -> NDArray[np.int32]:
         """Give the numbers of an Arrow column's values, shape (rows,)."""
@@ -64,23 +68,21 @@ class Numbering:
         has_null = column.null_count > 0
         place = (column.fill_null(self._low) if has_null else column).to_numpy() - self._low
         codes = self._lookup[place]
-        valid: Any = None
+        if codes.min() < 0:
+            fresh = codes < 0
+            if has_null:
+                fresh &= column.is_valid().to_numpy(zero_copy_only=False)
+            fresh = np.flatnonzero(fresh)
+            met = place[fresh]
+            turn = np.arange(len(met), dtype=np.int32)
+            self._lookup[met] = turn  # of equal ones the last stays: each is kept once
+            each = met[self._lookup[met] == turn]
+            self._lookup[each] = np.arange(len(self), len(self) + len(each), dtype=np.int32)
+            codes[fresh] = self._lookup[met]
+            if len(each):
+                self._append(pa.array(each + self._low))
         if has_null:
-            valid = column.is_valid().to_numpy(zero_copy_only=False)
-            codes = np.where(valid, codes, np.int32(-1))
-            fresh = place[(codes < 0) & valid]
-        elif codes.min() >= 0:
-            return codes
-        else:
-            fresh = place[codes < 0]
-        if len(fresh):
-            turn = np.arange(len(fresh), dtype=np.int32)
-            self._lookup[fresh] = turn  # of equal ones the last stays: each is kept once
-            fresh = fresh[self._lookup[fresh] == turn]
-            self._lookup[fresh] = np.arange(len(self), len(self) + len(fresh), dtype=np.int32)
-            self._append(pa.array(fresh + self._low))
-            again = self._lookup[place]
-            codes = np.where(valid, again, np.int32(-1)) if has_null else again
+            codes[column.is_null().to_numpy(zero_copy_only=False)] = -1
         return codes
 
     def _met(self, values: Any) -> NDArray[np.int32]:
@@ -101,3 +103,34 @@ class Numbering:
         import pyarrow as pa
 
         self.values = fresh if self.values is None else pa.concat_arrays([self.values, fresh])
+
+
+class Span:
+    """Numbers for whole numbers from `low` to `high`: how far above the lowest; null is -1."""
+
+    def __init__(self, low: int, high: int) -> None:
+        self.low, self.high = low, high
+
+    def __len__(self) -> int:
+        """Count the values."""
+        return self.high - self.low + 1
+
+    def named(self, numbers: Any) -> Any:
+        """Give the values behind some numbers, as Arrow."""
+        import pyarrow as pa
+
+        return pa.array(numbers + self.low, pa.int64())
+
+    def of(self, column: Any) -> NDArray[np.int32]:
+        """Give the numbers of an Arrow column's values, shape (rows,)."""
+        import pyarrow as pa
+
+        is_narrow = self.low > -(2**31) and self.high < 2**31
+        whole = column.cast(pa.int32() if is_narrow else pa.int64())
+        numbers = whole.fill_null(self.low - 1).to_numpy()
+        return (numbers - self.low if self.low else numbers).astype(np.int32, copy=False)
+
+
+def numbering_for(span: tuple[int, int] | None) -> Numbering | Span:
+    """Choose how to number values: whole numbers of a range that is not too wide as they are."""
+    return Span(*span) if span and span[1] - span[0] < WIDEST else Numbering()

@@ -48,6 +48,8 @@ class Summary:
         Customer ids as they came (Arrow), and microseconds of each one's first and last event.
     equal
         Hashes of the rows of one customer in `SAMPLED`.
+    spans
+        Column of whole numbers: the least and the greatest.
     people, texts
         Ids and features (Arrow) behind the numbers that were put down; not kept between runs.
     """
@@ -64,6 +66,7 @@ class Summary:
     first: Any = None
     last: Any = None
     equal: Any = None
+    spans: dict[str, tuple[int, int]] = field(default_factory=dict)
     people: Any = None
     texts: Any = None
 
@@ -86,8 +89,9 @@ def sum_up(
     hash_rows
         From an Arrow table of whole rows to a hash of each.
     put_down
-        Called with each row group and its columns as they were decoded: ours to Arrow, and numbers
-        of customers (`who`), of features, and the `day` and day `known` of each event.
+        Called with each row group and its columns as they were decoded: numbers and users (Arrow,
+        as narrow as they fit), numbers of customers (`who`) and of features, and the `day` and day
+        `known` of each event.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -102,16 +106,20 @@ def sum_up(
     looked_at = []
     one.days = {name: {} for name, kind in kinds.items() if kind == "instant"}
     texts = [columns["feature"]] if "feature" in columns else []
+    spanned = [name for name, kind in kinds.items() if kind == "number" or name == "user_id"]
     with pq.ParquetFile(path, read_dictionary=texts) as file:
         for group in range(file.metadata.num_row_groups):
             table = file.read_row_group(group, use_threads=False)
             one.rows += table.num_rows
             for ours, theirs in columns.items():
                 one.there[ours] += table.num_rows - table[theirs].null_count
-            who = people.of(table[columns["customer_id"]])
+            who = people.of(table[columns["customer_id"]]).astype(np.intp)
             at, is_whole = microseconds(table[columns["occurred_at"]])
             usable = (who >= 0) & (at > NONE)
-            there = {ours: table[theirs] for ours, theirs in columns.items()} | {"who": who}
+            there: dict[str, Any] = {"who": who.astype(np.int32)}
+            for name in spanned:
+                there[name], is_odd = _narrowest(table[columns[name]], name, one.spans)
+                one.is_odd |= is_odd
             more = len(people) - len(first)
             first = np.append(first, np.full(more, -NONE - 1))
             last = np.append(last, np.full(more, NONE))
@@ -121,7 +129,7 @@ def sum_up(
             else:
                 is_whole = False
                 _extremes(first, last, who[usable], at[usable])
-            one.is_odd |= not is_whole or _has_odd_numbers(table, columns, kinds)
+            one.is_odd |= not is_whole
             day, dated = at // DAY, at > NONE
             there["day"] = day
             has_all = bool(dated.all())
@@ -141,9 +149,11 @@ def sum_up(
                 for key, count in _pairs(*dates):
                     by_feature[key] = by_feature.get(key, 0) + count
             put_down(group, there)
+            del there
             rows = np.flatnonzero(np.append(sampled, False)[who])
             if len(rows):
                 looked_at.append(table.take(rows))
+            del table
     names = [] if features.values is None else features.values.to_pylist()
     one.features = {str(name): {} for name in names}
     for (code, day_number), count in sorted(by_feature.items()):
@@ -159,20 +169,30 @@ def sum_up(
     return one
 
 
-def _has_odd_numbers(table: Any, columns: dict[str, str], kinds: dict[str, str]) -> bool:
-    """Tell whether any number is infinite, or negative where that is an error."""
+def _narrowest(column: Any, name: str, spans: dict[str, tuple[int, int]]) -> tuple[Any, bool]:
+    """Give whole numbers the smallest type that holds them, and widen their span.
+
+    Tells also whether any number is infinite, or negative where that is an error.
+    """
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    for name, kind in kinds.items():
-        if kind != "number":
-            continue
-        span = pc.min_max(table[columns[name]]).as_py()
-        low, high = span["min"], span["max"]
-        if low is None:
-            continue
-        if np.isinf(low) or np.isinf(high) or (name in ("quantity", "duration_s") and low < 0):
-            return True
-    return False
+    is_whole = pa.types.is_integer(column.type)
+    if not (is_whole or pa.types.is_floating(column.type)):
+        return column, False
+    span = pc.min_max(column).as_py()
+    low, high = span["min"], span["max"]
+    if low is None:
+        return column, False
+    if is_whole:
+        least, most = spans.get(name, (low, high))
+        spans[name] = min(low, least), max(high, most)
+        for kind in (np.int8, np.int16, np.int32):
+            if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+                column = column.cast(pa.from_numpy_dtype(kind))
+                break
+    is_negative = low < 0 and name in ("quantity", "duration_s")
+    return column, bool(np.isinf(low) or np.isinf(high) or is_negative)
 
 
 def _sampled(values: Any, first: int) -> NDArray[np.bool_]:
@@ -209,13 +229,11 @@ def _are_odd(at: Ints) -> bool:
 
 def _extremes(first: Ints, last: Ints, who: Any, at: Ints) -> None:
     """Lower `first` and raise `last` to what each customer's events say."""
-    if len(at) and bool((at[1:] >= at[:-1]).all()):  # in the order of time: the last one stays
-        here = np.full(len(last), NONE)
-        here[who] = at
-        np.maximum(last, here, out=last)
-        here = np.full(len(first), -NONE - 1)
-        here[who[::-1]] = at[::-1]
-        np.minimum(first, here, out=first)
+    if len(at) and bool((at[1:] >= at[:-1]).all()) and at[0] >= last.max():
+        # all in the order of time: the last one stays, and only who is new has a first
+        last[who] = at
+        fresh = np.flatnonzero((first == -NONE - 1)[who])[::-1]
+        first[who[fresh]] = at[fresh]
     else:
         np.maximum.at(last, who, at)
         np.minimum.at(first, who, at)
@@ -256,7 +274,7 @@ def save(one: Summary, path: Path) -> None:
     """Write a summary aside, then move it into place."""
     told = {
         **{"mark": one.mark, "rows": one.rows, "is_odd": one.is_odd, "there": one.there},
-        **{"lags": sorted(one.lags.items()), "early": one.early},
+        **{"lags": sorted(one.lags.items()), "early": one.early, "spans": one.spans},
         "days": {name: sorted(counts.items()) for name, counts in one.days.items()},
         "features": [[name, sorted(counts.items())] for name, counts in one.features.items()],
     }
@@ -290,6 +308,7 @@ def load(path: Path) -> Summary:
             there=told["there"],
             lags=dict(told["lags"]),
             early=told["early"],
+            spans={name: (low, high) for name, (low, high) in told["spans"].items()},
             days={name: dict(counts) for name, counts in told["days"].items()},
             features={name: dict(counts) for name, counts in told["features"]},
             raw=pa.array(kept["raw"]),

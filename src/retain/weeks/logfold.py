@@ -6,10 +6,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from retain.tables.eventlog import EventLog
 from retain.tables.memory import give_back
@@ -22,7 +18,7 @@ from retain.weeks.sweep import Users, sweep
 
 __all__ = ["fold_log"]
 
-GIVE_BACK_AFTER = 8  # runs of weeks
+GIVE_BACK_AFTER = 1000  # runs of weeks
 
 
 def fold_log(
@@ -56,23 +52,14 @@ def fold_log(
     PanelRows
         All folded rows.
     """
-    log.number_customers(ids)
     features = numbers.setdefault("usage_feature", [])
     _extend(features, log.feature_days())
+    log.number(ids, features[:MASK_VALUES])
     top = tuple(features.index(one) if one in features else -1 for one in source.top_features)
     users = None
     if source.has("user_id"):
-        users = Users(store / "weeks" / "users.parquet" if store else None, ids)
-    place: dict[str, NDArray[np.int32]] = {}
-
-    def place_of(codes: NDArray[np.int32], _: Any) -> NDArray[np.int32]:
-        texts = log.features
-        if len(place.get("features", ())) != len(texts) + 1:
-            known = {text: at for at, text in enumerate(features[:MASK_VALUES])}
-            numbers = [-1 if text is None else known.get(text, -1) for text in texts]
-            place["features"] = np.array([*numbers, -1], dtype=np.int32)
-        return place["features"][codes]
-
+        path = store / "weeks" / "users.parquet" if store else None
+        users = Users(path, ids, log.span("user_id"))
     calendar = source.calendar
 
     def runs_of(parts: list[int], weeks: set[int] | None) -> Iterator[PanelRows]:
@@ -82,7 +69,6 @@ def fold_log(
             parts=parts,
             weeks=weeks,
             customers=len(ids),
-            number_feature=place_of,
             top=top,
             users=users,
         )

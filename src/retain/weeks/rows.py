@@ -104,25 +104,25 @@ def in_order(parts: list[PanelRows], ops: dict[str, str]) -> PanelRows:
     ops
         Measure name to how it combines.
     """
-    customer = _concatenated([one.customer for one in parts], np.int32)
-    order = np.argsort(customer, kind="stable")
+    places = _places([one.customer for one in parts])
+    rows = sum(map(len, places))
 
     def laid(columns: list[NDArray[Any]], kind: Any) -> NDArray[Any]:
-        joined = _concatenated(columns, kind)
-        return np.take(joined, order, mode="clip") if len(order) else joined
+        out = np.empty(rows, dtype=kind)
+        for place, column in zip(places, columns, strict=True):
+            out[place] = column
+        return out
 
     measures = {}
     for name, op in ops.items():
         kinds = [one.measures[name].dtype for one in parts if name in one.measures]
         none = np.dtype(np.int64 if op == "bits" else np.float64)
         kind = np.result_type(*kinds) if kinds else none
-        columns = [
-            one.measures.pop(name) if name in one.measures else np.zeros(len(one), kind)
-            for one in parts
-        ]
+        zeros: Any = np.broadcast_to(np.zeros(1, kind), rows)
+        columns = [one.measures.pop(name, zeros[: len(one)]) for one in parts]
         measures[name] = laid(columns, kind)
     return PanelRows(
-        customer=laid([customer], np.int32),
+        customer=laid([one.customer for one in parts], np.int32),
         week=laid([one.week for one in parts], np.int32),
         lag=laid([one.lag for one in parts], np.int32),
         measures=measures,
@@ -130,10 +130,20 @@ def in_order(parts: list[PanelRows], ops: dict[str, str]) -> PanelRows:
     )
 
 
-def _concatenated(columns: list[NDArray[Any]], kind: Any) -> NDArray[Any]:
-    if not columns:
-        return np.zeros(0, dtype=kind)
-    return np.concatenate([column.astype(kind, copy=False) for column in columns])
+def _places(parts: list[Ints]) -> list[Ints]:
+    """Where the rows of each part go when all lie ordered by customer, then by part."""
+    customers = max((int(part[-1]) + 1 for part in parts if len(part)), default=0)
+    begin = np.zeros(customers + 1, dtype=np.int64)
+    for part in parts:
+        begin[1:] += np.bincount(part, minlength=customers)
+    begin = np.cumsum(begin)[:-1]
+    places = []
+    for part in parts:
+        counts = np.bincount(part, minlength=customers)
+        before = np.cumsum(counts) - counts  # of the customer, in the part
+        places.append((begin - before)[part] + np.arange(len(part)))
+        begin += counts
+    return places
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retain.tables.eventlog import Batch, EventLog, Piece
-from retain.tables.numbering import Numbering
+from retain.tables.numbering import numbering_for
 from retain.weeks.calendar import DAYS_PER_WEEK, Calendar
 from retain.weeks.rows import PanelRows
 from retain.weeks.streams import MASK_VALUES, WORD_BITS
@@ -29,11 +29,10 @@ __all__ = ["Users", "sweep"]
 CELLS = 100_000  # customers x weeks that are counted into at a time
 SLICE = 4_000_000  # events looked at in one go
 MOST_WAITING = 6_000_000  # events that may wait in memory for their weeks' turn
-MOST_LAG = 1 << 20  # weeks
-OWNER_BITS = 24  # of a user's number beside its owner
-OF_OWNER = (1 << OWNER_BITS) - 1
+NUMBER_BITS = 8  # of a user's number beside its owner
+MOST_NUMBER = (1 << NUMBER_BITS) - 1  # beyond the masks
 
-Ints = NDArray[np.int64]
+Ints = NDArray[np.signedinteger[Any]]
 
 
 class Users:
@@ -45,38 +44,46 @@ class Users:
         Where they are kept between runs; none keeps nothing.
     ids
         Customer ids; positions in it are what `of` takes.
+    span
+        Least and greatest of users that are whole numbers.
     """
 
-    def __init__(self, path: Path | None, ids: list[str]) -> None:
+    def __init__(self, path: Path | None, ids: list[str], span: tuple[int, int] | None) -> None:
         self.path, self.ids = path, ids
-        self.names = Numbering()
+        kept = None
+        if path is not None and path.exists():
+            import pyarrow.parquet as pq
+
+            kept = pq.read_table(path)
+            span = _widened(span, kept["user"])
+        self.names = numbering_for(span)
         # of each name: its first owner and the number there, side by side in one integer
-        self._first = np.zeros(0, np.int64)
+        self._first: Ints = np.zeros(0, np.int32 if len(ids) < 1 << 31 - NUMBER_BITS else np.int64)
         self._pairs, self._pair_number = np.zeros(0, np.int64), np.zeros(0, np.int64)
         self._next = np.zeros(len(ids), dtype=np.int64)
         self._known: list[tuple[Any, Any, Any]] = []
         self._lost: list[tuple[str, Any, int]] = []  # of customers who are not there just now
-        if path is not None and path.exists():
-            self._load(path)
+        if kept is not None:
+            self._load(kept)
 
     @property
     def most(self) -> int:
         """How many users the customer with most of them has; at most `MASK_VALUES`."""
         return int(min(self._next.max(initial=0), MASK_VALUES))
 
-    def of(self, who: Ints, users: Any, days: Ints) -> Ints:
+    def of(self, who: Ints, users: Any, days: Ints) -> NDArray[np.int16]:
         """Give each event's user a number within its customer; -1: none, or beyond the masks."""
-        names = self.names.of(users).astype(np.int64)
+        names = self.names.of(users)
         number = self._find(who, names)
-        if len(number) and number.min() < 0:
+        if number.min(initial=0) < 0:
             fresh = np.flatnonzero(number < 0)
             fresh = fresh[names[fresh] >= 0]
             if len(fresh):
-                self._meet(who[fresh], names[fresh], days[fresh])
+                self._meet(*(one[fresh].astype(np.int64) for one in (who, names, days)))
                 number[fresh] = self._find(who[fresh], names[fresh])
         if self._next.max(initial=0) > MASK_VALUES:
             number[number >= MASK_VALUES] = -1
-        return number
+        return number.astype(np.int16)
 
     def _find(self, who: Ints, names: Ints) -> Ints:
         """Most names belong to one customer; pairs are looked up for the others."""
@@ -84,30 +91,30 @@ class Users:
         if len(self._first) == 1:
             return np.full(len(names), -1)
         first = self._first[names]
-        number = first & OF_OWNER
-        first >>= OWNER_BITS
-        others = first != who
-        if others.any():
-            rest = np.flatnonzero(others)
-            number[rest] = -1
+        number = first & MOST_NUMBER
+        first >>= NUMBER_BITS
+        others = np.flatnonzero(first != who)
+        if len(others):
+            number[others] = -1
             if len(self._pairs):
-                keys = _pair(who[rest], names[rest])
+                keys = _pair(who[others], names[others])
                 at = np.minimum(np.searchsorted(self._pairs, keys), len(self._pairs) - 1)
-                number[rest] = np.where(self._pairs[at] == keys, self._pair_number[at], -1)
+                number[others] = np.where(self._pairs[at] == keys, self._pair_number[at], -1)
         return number
 
     def _make_room(self) -> None:
         """Hold a place for each name, and a last one for none: nobody owns it."""
         more = len(self.names) + 1 - len(self._first)
         if more > 0:
-            self._first = np.append(self._first[:-1], np.full(more + (len(self._first) > 0), -1))
+            nobody = np.full(more + (len(self._first) > 0), self._first.dtype.type(-1))
+            self._first = np.append(self._first[:-1], nobody)
 
     def _meet(self, who: Ints, names: Ints, days: Ints) -> None:
         order = np.lexsort((days, names, who))
         who, names, days = who[order], names[order], days[order]
         first = np.flatnonzero(np.diff(who, prepend=-1) | np.diff(names, prepend=-1))
         who, names, days = who[first], names[first], days[first]
-        texts = np.asarray(self.names.values.take(names).to_numpy(zero_copy_only=False))
+        texts = np.asarray(self.names.named(names).to_numpy(zero_copy_only=False))
         rank = np.argsort(np.argsort(texts.astype(str) if texts.dtype == object else texts))
         order = np.lexsort((rank, days, who))
         who, names = who[order], names[order]
@@ -120,20 +127,19 @@ class Users:
         np.maximum.at(self._next, who, number + 1)
         self._make_room()
         free = self._first[names] < 0
-        self._first[names[free]] = who[free] << OWNER_BITS | number[free]
-        mine = self._first[names] == who << OWNER_BITS | number  # of several new owners one wins
+        both = who << NUMBER_BITS | np.minimum(number, MOST_NUMBER)
+        self._first[names[free]] = both[free]
+        mine = self._first[names] == both  # of several new owners one wins
         if not mine.all():
             pairs = np.append(self._pairs, _pair(who[~mine], names[~mine]))
             numbers = np.append(self._pair_number, number[~mine])
             order = np.argsort(pairs)
             self._pairs, self._pair_number = pairs[order], numbers[order]
 
-    def _load(self, path: Path) -> None:
+    def _load(self, kept: Any) -> None:
         import pyarrow as pa
         import pyarrow.compute as pc
-        import pyarrow.parquet as pq
 
-        kept = pq.read_table(path)
         found = pc.index_in(kept["customer_id"], value_set=pa.array(self.ids, pa.string()))
         who = found.fill_null(-1).to_numpy().astype(np.int64)
         number = kept["number"].to_numpy().astype(np.int64)
@@ -146,7 +152,7 @@ class Users:
 
     def save(self) -> None:
         """Keep the numbers for the next run."""
-        if self.path is None or self.names.values is None:
+        if self.path is None or not self._known:
             return
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -154,11 +160,10 @@ class Users:
         who, names, number = (np.concatenate(parts) for parts in zip(*self._known, strict=True))
         order = np.lexsort((number, who))
         ids = pa.array(self.ids, pa.string())
-        users = self.names.values
         table = pa.table(
             {
                 "customer_id": ids.take(who[order]),
-                "user": users.take(names[order]),
+                "user": self.names.named(names[order]),
                 "number": number[order],
             }
         )
@@ -177,51 +182,64 @@ class Users:
         aside.replace(self.path)
 
 
+def _widened(span: tuple[int, int] | None, users: Any) -> tuple[int, int] | None:
+    """Widen a span of whole numbers to the users of earlier runs; None when they are texts."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if span is None or not pa.types.is_integer(users.type):
+        return None
+    met = pc.min_max(users).as_py()
+    return span if met["min"] is None else (min(span[0], met["min"]), max(span[1], met["max"]))
+
+
 def _pair(who: Ints, names: Ints) -> Ints:
-    return who * (1 << 31) + names
+    return who.astype(np.int64) * (1 << 31) + names
 
 
 @dataclass
 class _Events:
-    """Events of some weeks, ready to be counted; all arrays of shape (events,)."""
+    """Events of some weeks, ready to be counted; all arrays of shape (events,).
+
+    Attributes
+    ----------
+    who
+        Position of the customer.
+    day
+        Days from 1970 to when it happened.
+    lag
+        Weeks between happening and being known; None where all are 0.
+    numbers
+        Column to its values, nan where missing.
+    feature, user
+        Position in the features' dictionary; number within the customer; -1 for none.
+    """
 
     who: Ints
-    week: Ints
-    lag: Ints
-    weekday: NDArray[np.int8]
-    numbers: dict[str, NDArray[np.float64]]
-    feature: NDArray[np.int32] | None
-    user: Ints | None
+    day: Ints
+    lag: Ints | None
+    numbers: dict[str, NDArray[Any]]
+    feature: NDArray[np.int16] | None
+    user: NDArray[np.int16] | None
 
     def __len__(self) -> int:
-        return len(self.week)
+        return len(self.day)
 
     def arrays(self) -> dict[str, Any]:
         """Every array by name."""
-        there = {"who": self.who, "week": self.week, "lag": self.lag, "weekday": self.weekday}
-        if self.feature is not None:
-            there["feature"] = self.feature
-        if self.user is not None:
-            there["user"] = self.user
+        there = {name: getattr(self, name) for name in ("who", "day", "lag", "feature", "user")}
+        there = {name: values for name, values in there.items() if values is not None}
         return there | {f"number {name}": values for name, values in self.numbers.items()}
 
     @classmethod
     def of(cls, there: dict[str, Any]) -> _Events:
         """Put the arrays together again."""
         numbers = {k[7:]: v for k, v in there.items() if k.startswith("number ")}
-        who, week, lag, weekday = (there[k] for k in ("who", "week", "lag", "weekday"))
-        return cls(who, week, lag, weekday, numbers, there.get("feature"), there.get("user"))
+        lag, feature, user = (there.get(name) for name in ("lag", "feature", "user"))
+        return cls(there["who"], there["day"], lag, numbers, feature, user)
 
     def take(self, keep: Any) -> _Events:
-        return _Events(
-            self.who[keep],
-            self.week[keep],
-            self.lag[keep],
-            self.weekday[keep],
-            {name: values[keep] for name, values in self.numbers.items()},
-            None if self.feature is None else self.feature[keep],
-            None if self.user is None else self.user[keep],
-        )
+        return _Events.of({name: values[keep] for name, values in self.arrays().items()})
 
 
 def sweep(
@@ -231,7 +249,6 @@ def sweep(
     parts: list[int],
     weeks: set[int] | None,
     customers: int,
-    number_feature: Any,
     top: tuple[int, ...],
     users: Users | None,
 ) -> Iterator[PanelRows]:
@@ -240,7 +257,7 @@ def sweep(
     Parameters
     ----------
     log
-        The log, its customers numbered.
+        The log, its customers and features numbered.
     calendar
         How days become weeks.
     parts
@@ -249,8 +266,6 @@ def sweep(
         Weeks to fold; None folds all that occur in `parts`.
     customers
         How many customers there are.
-    number_feature
-        From `Batch.feature` codes and days known to positions in the features' dictionary.
     top
         Positions of the features that get a count of their own.
     users
@@ -271,7 +286,7 @@ def sweep(
         tempfile.TemporaryDirectory(dir=log.scratch) as aside,
         ThreadPoolExecutor(1) as ahead,  # reads the next piece while this one is counted
     ):
-        waiting = _Waiting(span, Path(aside))
+        waiting = _Waiting(span, Path(aside), calendar)
         coming = ahead.submit(log.read, pieces[0]) if pieces else None
         while pieces or waiting.blocks:
             block = min(
@@ -282,13 +297,13 @@ def sweep(
                 assert coming is not None
                 batch, _ = coming.result(), pieces.pop(0)
                 coming = ahead.submit(log.read, pieces[0]) if pieces else None
-                events = _events(batch, calendar, number_feature, users)
-                if wanted is not None and not _all_in(events.week, wanted):
-                    events = events.take(np.isin(events.week, wanted))
+                events = _events(batch, calendar, users)
+                if wanted is not None and not _all_in(events.day, wanted, calendar):
+                    events = events.take(np.isin(_week(events.day, calendar), wanted))
                 waiting.add(events)
             run = waiting.pop(block)
             if run is not None:
-                yield _count(run, block * span, span, customers, top, calendar.anchor)
+                yield _count(run, block * span, span, customers, top, calendar)
 
 
 class _Run:
@@ -296,24 +311,28 @@ class _Run:
 
     def __init__(self) -> None:
         self.parts: list[_Events | Path] = []
-        self.is_late = False
+        self.rows = 0
+        self.lags = {0}
 
     def __iter__(self) -> Iterator[_Events]:
         """Join parts up to a slice: counting into cells costs the same for few as for many."""
+        if self.rows <= SLICE:
+            self.parts = [_joined([_loaded(part) for part in self.parts])]
         joined: list[_Events] = []
         for part in self.parts:
-            one = _Events.of(_loaded(part)) if isinstance(part, Path) else part
+            one = _loaded(part)
             if joined and sum(map(len, joined)) + len(one) > SLICE:
                 yield _joined(joined)
                 joined = []
             joined.append(one)
-        if joined:
-            yield _joined(joined)
+        yield _joined(joined)
 
     def add(self, events: _Events) -> None:
-        """Add events; tell whether any was known in a later week than its own."""
+        """Add events, and the weeks between their happening and their being known."""
         self.parts.append(events)
-        self.is_late |= bool(events.lag.any())
+        self.rows += len(events)
+        if events.lag is not None:
+            self.lags |= set(np.flatnonzero(np.bincount(events.lag)).tolist())
 
     def put_down(self, path: Path) -> int:
         """Move what is held in memory into a file; return how many events that were."""
@@ -330,8 +349,8 @@ class _Run:
 class _Waiting:
     """Events that were read before their weeks' turn; on disk when there are too many."""
 
-    def __init__(self, span: int, folder: Path) -> None:
-        self.span, self.folder = span, folder
+    def __init__(self, span: int, folder: Path, calendar: Calendar) -> None:
+        self.span, self.folder, self.calendar = span, folder, calendar
         self.blocks: dict[int, _Run] = {}
         self._rows = self._put = 0
 
@@ -339,15 +358,18 @@ class _Waiting:
         """Sort events into runs of weeks."""
         if not len(events):
             return
-        blocks = events.week // self.span
-        low, high = int(blocks.min()), int(blocks.max())
-        if low < high and np.any(np.diff(blocks) < 0):
-            order = np.argsort((blocks - low).astype(np.int32), kind="stable")
-            events, blocks = events.take(order), blocks[order]
-        edges = np.flatnonzero(np.diff(blocks, prepend=low - 1))
-        for begin, end in zip(edges, [*edges[1:], len(blocks)], strict=True):
-            cut = events if low == high else events.take(slice(begin, end))
-            self.blocks.setdefault(int(blocks[begin]), _Run()).add(cut)
+        low, high = (_week(int(d), self.calendar) // self.span for d in _ends(events.day))
+        edges = np.array([0, len(events)])
+        if low < high:
+            first = low * self.span * DAYS_PER_WEEK + self.calendar.anchor
+            blocks = (events.day - first) // (self.span * DAYS_PER_WEEK)
+            if np.any(blocks[1:] < blocks[:-1]):  # few bits are sorted by counting
+                order = np.argsort(blocks.astype(np.min_scalar_type(high - low)), kind="stable")
+                events, blocks = events.take(order), blocks[order]
+            edges = np.searchsorted(blocks, np.arange(high - low + 2))
+        for block, begin, end in zip(range(low, high + 1), edges, edges[1:], strict=False):
+            if end > begin:
+                self.blocks.setdefault(block, _Run()).add(events.take(slice(begin, end)))
         self._rows += len(events)
         if self._rows > MOST_WAITING:
             for run in self.blocks.values():
@@ -362,12 +384,14 @@ class _Waiting:
         return run
 
 
-def _loaded(path: Path) -> dict[str, Any]:
-    with np.load(path, allow_pickle=False) as kept:
-        return dict(kept)
+def _loaded(part: _Events | Path) -> _Events:
+    if isinstance(part, _Events):
+        return part
+    with np.load(part, allow_pickle=False) as kept:
+        return _Events.of(dict(kept))
 
 
-def _week(day: int, calendar: Calendar) -> int:
+def _week(day: Any, calendar: Calendar) -> Any:
     return (day - calendar.anchor) // DAYS_PER_WEEK
 
 
@@ -376,64 +400,70 @@ def _meets(piece: Piece, weeks: list[int], calendar: Calendar) -> bool:
     return bool(at < len(weeks) and weeks[at] <= _week(piece.high_day, calendar))
 
 
-def _all_in(weeks: Ints, wanted: list[int]) -> bool:
+def _ends(days: Ints) -> tuple[int, int]:
+    return int(days.min()), int(days.max())
+
+
+def _all_in(days: Ints, wanted: list[int], calendar: Calendar) -> bool:
     """Say whether every week between the first and the last is wanted."""
-    if not len(weeks):
+    if not len(days):
         return True
-    low, high = int(weeks.min()), int(weeks.max())
+    low, high = (_week(day, calendar) for day in _ends(days))
     at = bisect_left(wanted, low)
     return wanted[at : at + high - low + 1] == list(range(low, high + 1))
 
 
-def _events(batch: Batch, calendar: Calendar, number_feature: Any, users: Users | None) -> _Events:
-    day = batch.day
-    known = day if batch.known is None else batch.known
-    week = (day - calendar.anchor) // DAYS_PER_WEEK
+def _events(batch: Batch, calendar: Calendar, users: Users | None) -> _Events:
+    day, known = batch.day, batch.day if batch.known is None else batch.known
     return _Events(
         who=batch.who,
-        week=week,
-        lag=np.zeros_like(week)
-        if known is day
-        else (known - calendar.anchor) // DAYS_PER_WEEK - week,
-        weekday=((day + 3) % DAYS_PER_WEEK).astype(np.int8),
+        day=day,
+        lag=None if known is day else _week(known, calendar) - _week(day, calendar),
         numbers=batch.numbers,
-        feature=None if batch.feature is None else number_feature(batch.feature, known),
+        feature=batch.feature,
         user=None if users is None else users.of(batch.who, batch.user, known),
     )
 
 
 def _count(
-    run: _Run, low: int, span: int, customers: int, top: tuple[int, ...], anchor: int
+    run: _Run, low: int, span: int, customers: int, top: tuple[int, ...], calendar: Calendar
 ) -> PanelRows:
-    """Count the events of a run of weeks into cells, then keep the cells that were met."""
-    cells: _Cells | None = None
-    if run.is_late:  # a cell for each customer, week and lag that is met
-        met = np.unique(np.concatenate([np.unique(_keys(one, low, span)) for one in run]))
-        for one in run:
-            cells = cells or _Cells(len(met), one, top, anchor)
-            cells.add(np.searchsorted(met, _keys(one, low, span)), one)
-        place, lag = met // MOST_LAG, met % MOST_LAG
-        kept = np.arange(len(met))
-    else:
-        for one in run:
-            cells = cells or _Cells(customers * span, one, top, anchor)
-            cells.add(one.who * span + one.week - low, one)
-        assert cells is not None
-        kept = np.flatnonzero(cells.events)
-        place, lag = kept, np.zeros(len(kept), dtype=np.int64)
-    assert cells is not None
-    week = place % span + low
+    """Count the events of a run of weeks into a row per customer, week and lag that is met."""
+    lags = np.array(sorted(run.lags))
+    first_day = calendar.last_day_number(low - 1) + 1
+    is_met = np.zeros(customers * span * len(lags), dtype=bool)
+    for one in run:
+        is_met[_place(one, first_day, span, lags)[0]] = True
+    met = np.flatnonzero(is_met)
+    row_of = np.empty(len(is_met), dtype=np.intp)  # only what is met is written and read
+    row_of[met] = np.arange(len(met))
+    rows: _Rows | None = None
+    for one in run:
+        rows = rows or _Rows(len(met), one, top)
+        place, weekday = _place(one, first_day, span, lags)
+        rows.add(row_of[place], weekday, one)
+    assert rows is not None
+    cell = met // len(lags)
+    week = cell % span + low
     return PanelRows(
-        customer=(place // span).astype(np.int32),
+        customer=(cell // span).astype(np.int32),
         week=week.astype(np.int32),
-        lag=lag.astype(np.int32),
-        measures=cells.measures(kept, week),
+        lag=lags[met % len(lags)].astype(np.int32),
+        measures=rows.measures(week * DAYS_PER_WEEK + calendar.anchor),
         ops={},
     )
 
 
-def _keys(events: _Events, low: int, span: int) -> Ints:
-    return (events.who * span + events.week - low) * MOST_LAG + events.lag
+def _place(events: _Events, first_day: int, span: int, lags: Ints) -> tuple[Ints, Ints]:
+    """Place of each event among customers, weeks and lags; and its day of the week, from 0."""
+    day = events.day - first_day
+    week = day // DAYS_PER_WEEK
+    place = events.who * np.int64(span)
+    place += week
+    if events.lag is not None and len(lags) > 1:
+        place *= len(lags)
+        place += np.searchsorted(lags, np.arange(lags[-1] + 1))[events.lag]
+    return place, day - week * DAYS_PER_WEEK
 
 
 def _joined(parts: list[_Events]) -> _Events:
@@ -443,55 +473,53 @@ def _joined(parts: list[_Events]) -> _Events:
     return _Events.of({name: np.concatenate([one[name] for one in every]) for name in every[0]})
 
 
-def _bits_of(last: bool) -> NDArray[np.int64]:
-    """For each first weekday of a week and each day mask: days from the week's first day."""
-    table = np.zeros((DAYS_PER_WEEK, 128), dtype=np.int64)
-    for first in range(DAYS_PER_WEEK):
-        for mask in range(1, 128):
-            days = [(day - first) % DAYS_PER_WEEK for day in range(7) if mask >> day & 1]
-            table[first, mask] = max(days) if last else min(days)
-    return table
+_MASKS = np.arange(1 << DAYS_PER_WEEK)
+_IS_IN = _MASKS[:, None] >> np.arange(DAYS_PER_WEEK) & 1  # day of the week in mask
+_FIRST_BIT = _IS_IN.argmax(axis=1)
+_LAST_BIT = DAYS_PER_WEEK - 1 - _IS_IN[:, ::-1].argmax(axis=1)
 
 
-_FIRST_BIT, _LAST_BIT = _bits_of(False), _bits_of(True)
+class _Rows:
+    """What is counted of each customer, week and lag."""
 
-
-class _Cells:
-    """What is counted of each cell."""
-
-    def __init__(self, size: int, like: _Events, top: tuple[int, ...], anchor: int) -> None:
-        self.size, self.top, self.anchor = size, top, anchor
-        self.events = np.zeros(size)
+    def __init__(self, size: int, like: _Events, top: tuple[int, ...]) -> None:
+        self.size, self.top = size, top
+        self.events = np.zeros(size, dtype=np.int64)
         self.sums = {name: np.zeros(size) for name in like.numbers}
+        self.is_whole = dict.fromkeys(like.numbers, True)
         self.days = np.zeros(size * 8, dtype=np.uint8)
         self.sets: dict[str, Any] = {}
-        self.tops = np.zeros(size * (len(top) + 1)) if top and like.feature is not None else None
+        self.tops = np.zeros((len(top) + 1, size), dtype=np.int64)
 
-    def add(self, cell: Ints, events: _Events) -> None:
-        """Count events into their cells."""
-        self.events += np.bincount(cell, minlength=self.size)
+    def add(self, row: Ints, weekday: Ints, events: _Events) -> None:
+        """Count events into their rows."""
+        self.events += np.bincount(row, minlength=self.size)
         for name, values in events.numbers.items():
-            missing = np.isnan(values)
-            if missing.any():
-                values = np.where(missing, 1.0 if name == "quantity" else 0.0, values)
-            self.sums[name] += np.bincount(cell, values, minlength=self.size)
-        self.days[cell * 8 + events.weekday] = 1
+            if values.dtype.kind == "f":
+                self.is_whole[name] = False
+                missing = np.isnan(values)
+                if missing.any():
+                    values = np.where(missing, 1.0 if name == "quantity" else 0.0, values)
+            self.sums[name] += np.bincount(row, values, minlength=self.size)
+        place = row * 8
+        place += weekday
+        self.days[place] = 1
         if events.feature is not None:
-            self._flag("features", cell, events.feature.astype(np.int64))
-            if self.tops is not None:
-                slots = np.full(int(events.feature.max(initial=0)) + 2, len(self.top))
-                for number, place in enumerate(self.top):
-                    if 0 <= place < len(slots) - 1:
-                        slots[place] = number
-                width = len(self.top) + 1
-                self.tops += np.bincount(
-                    cell * width + slots[events.feature], minlength=self.size * width
-                )
+            self._flag("features", row, events.feature)
+            if self.top:
+                begins = np.full(MASK_VALUES + 1, len(self.top) * self.size)  # the last: of none
+                for number, position in enumerate(self.top):
+                    if 0 <= position < MASK_VALUES:
+                        begins[position] = number * self.size
+                place = begins[events.feature]
+                place += row
+                counts = np.bincount(place, minlength=self.tops.size)
+                self.tops += counts.reshape(self.tops.shape)
         if events.user is not None:
-            self._flag("users", cell, events.user)
+            self._flag("users", row, events.user)
 
-    def _flag(self, name: str, cell: Ints, position: Ints) -> None:
-        """Set a flag per cell and position; what has no position sets one that is dropped."""
+    def _flag(self, name: str, row: Ints, position: NDArray[np.int16]) -> None:
+        """Set a flag per row and position; what has no position sets one that is dropped."""
         words = int(position.max(initial=0)) // WORD_BITS + 1
         flags = self.sets.get(name)
         if flags is None or flags.shape[1] < 64 * words:
@@ -499,38 +527,34 @@ class _Cells:
             if flags is not None:
                 wider[:, : flags.shape[1]] = flags
             self.sets[name] = flags = wider
-        place = cell * flags.shape[1]
-        place += position
-        if words > 1:
-            place += position // WORD_BITS * (64 - WORD_BITS)
-        if len(position) and position.min() < 0:  # the last bit of a word means nothing
-            none = np.flatnonzero(position < 0)
-            place[none] = cell[none] * flags.shape[1] + 63
+        place = row * flags.shape[1]
+        if words == 1 and position.min(initial=0) >= 0:
+            place += position
+        else:  # the last bit of a word means nothing
+            numbers = np.arange(words * WORD_BITS)
+            place += np.append(numbers + numbers // WORD_BITS * (64 - WORD_BITS), 63)[position]
         flags.reshape(-1)[place] = 1
 
-    def measures(self, kept: Ints, week: Ints) -> dict[str, Any]:
-        """Measure name to values of the cells that are kept, which lie in these weeks."""
-        out: dict[str, Any] = {"events": self.events[kept]}
-        out["quantity"] = self.events[kept]
-        for name, values in self.sums.items():
-            sums = values[kept]
+    def measures(self, first_day: Ints) -> dict[str, Any]:
+        """Measure name to values of the rows, whose weeks begin on these days."""
+        out: dict[str, Any] = {"events": self.events, "quantity": self.events}
+        for name, sums in self.sums.items():
             if name == "duration_s":
-                name, sums = "hours", sums / 3600.0
-            out[name] = np.round(sums, 9)
-        days = np.packbits(self.days.reshape(-1, 8)[kept], axis=1, bitorder="little")[:, 0]
-        out["days"] = days
-        first_day = week * DAYS_PER_WEEK + self.anchor
-        turn = (first_day[0] + 3) % DAYS_PER_WEEK if len(first_day) else 0
-        out["first_day"] = first_day + _FIRST_BIT[turn][days]
-        out["last_day"] = first_day + _LAST_BIT[turn][days]
+                out["hours"] = np.round(sums / 3600.0, 9)
+            else:
+                out[name] = sums if self.is_whole[name] else np.round(sums, 9)
+        days = np.packbits(self.days.reshape(-1, 8), axis=1, bitorder="little")[:, 0]
+        # bits count from Monday whatever the week begins with
+        monday = (int(first_day[0]) + 3) % DAYS_PER_WEEK
+        out["days"] = (days << monday | days >> DAYS_PER_WEEK - monday) & (1 << DAYS_PER_WEEK) - 1
+        out["first_day"] = first_day + _FIRST_BIT[days]
+        out["last_day"] = first_day + _LAST_BIT[days]
         for name, flags in self.sets.items():
             packed = np.packbits(flags.reshape(-1), bitorder="little").view("<i8")
-            words = flags.shape[1] // 64
-            packed = packed.reshape(self.size, words)[kept] & ((1 << WORD_BITS) - 1)
-            for word in range(words):
-                out[f"{name}_{word}"] = packed[:, word].copy()
-        if self.tops is not None:
-            tops = self.tops.reshape(-1, len(self.top) + 1)[kept]
+            packed &= (1 << WORD_BITS) - 1
+            for word, values in enumerate(packed.reshape(self.size, -1).T):
+                out[f"{name}_{word}"] = values
+        if "features" in self.sets:
             for number in range(len(self.top)):
-                out[f"top_feature_{number}"] = tops[:, number].copy()
+                out[f"top_feature_{number}"] = self.tops[number]
         return out
