@@ -371,7 +371,8 @@ def test_users_keep_their_numbers_however_far_apart_their_ids_lie(tmp_path, step
         return found.tolist()
 
     assert numbers(5 * step, 6 * step, 5 * step, None) == [1, 0, 0, -1]
-    assert numbers(2 * step, 6 * step, 9 * step, 5 * step) == [2, 0, 1, 1]
+    assert numbers(8 * step, 9 * step, 8 * step, None) == [3, 2, 1, -1]
+    assert numbers(5 * step, 6 * step, 8 * step, 9 * step) == [1, 0, 1, 2]
 
 
 def test_a_customer_with_most_of_the_events_costs_no_more_cells(tmp_path, monkeypatch):
