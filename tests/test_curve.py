@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from retain.model import FittedCurve, fit_curve
+from retain.model import FittedCurve, fit_curve, yearly_tide
 
 HORIZONS = (4, 13, 26, 52)
 HEADLINE = 13
@@ -182,3 +182,93 @@ def test_the_share_falls_with_the_probability_and_with_the_weeks(
     worse = curve.share_there(known.X, 0.5 + known.chance / 2.0, 13, 0.1)
 
     assert ((0 < long) & (long < short) & (worse < short) & (short <= 1)).all()
+
+
+# ---- a base rate that drifts --------------------------------------------------------------------
+
+
+def drifting(yearly: float, n: int = 4000, seed: int = 3) -> tuple[Any, ...]:
+    """Customers seen every eighth week of three years; their hazards grow with the weeks."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, 3))
+    hazard = 0.006 * np.exp(0.8 * X[:, :1] + yearly * (np.arange(157) - 104) / 52)
+    left_in = (np.cumsum(hazard, axis=1) < rng.exponential(size=n)[:, None]).sum(axis=1)
+    parts = []
+    for week in range(0, 92, 8):
+        there = np.flatnonzero(left_in >= week)
+        by = np.stack([(left_in[there] < week + ahead) for ahead in HORIZONS], axis=1)
+        by = np.where(week + np.array(HORIZONS) <= 104, by, np.nan)
+        parts.append((X[there], by, np.full(len(there), week), there))
+    X, by, when, who = (np.concatenate(one) for one in zip(*parts, strict=True))
+    # known as of the last evening: what the newest weeks say, for all of them
+    chance = -np.expm1(-13 * 0.006 * np.exp(0.8 * X[:, 0]))
+    return X, by, chance, when, who
+
+
+@pytest.mark.parametrize("yearly", [0.4, -0.4])
+def test_a_drift_of_the_base_rate_is_found_and_carried_on_to_today(yearly: float) -> None:
+    """Seen to fail with the growth left at none: 52 weeks were .05 off."""
+    X, by, chance, when, who = drifting(yearly)
+    tide = yearly_tide(X, by[:, 1], when, who)
+    assert tide is not None
+    assert tide.yearly == pytest.approx(yearly, abs=3 * tide.doubt)
+    assert tide.doubt < 0.1
+    fixed: dict[str, Any] = {"horizons": HORIZONS, "headline": HEADLINE}
+    curve = fit_curve(
+        *(X, by, chance, who, np.ones(len(X))), weeks_ago=104 - when, tide=tide, **fixed
+    )
+    weeks = np.arange(52)
+    true = -np.expm1(-0.006 * np.exp(yearly * weeks / 52).sum())
+    p = -np.expm1(-0.006 * np.exp(yearly * weeks[:13] / 52).sum())
+
+    assert curve.chosen["tide"]["carried"] == pytest.approx(yearly, abs=0.12)
+    assert curve.gone_by(np.zeros((1, 3)), np.array([p]))[0, 3] == pytest.approx(true, abs=0.02)
+    still = fit_curve(*(X, by, chance, who, np.ones(len(X))), **fixed)
+    off = still.gone_by(np.zeros((1, 3)), np.array([p]))[0, 3] - true
+    assert abs(off) > 0.02
+    assert off * yearly < 0
+
+
+def test_no_drift_is_found_where_there_is_none_nor_within_a_year() -> None:
+    X, by, _, when, who = drifting(0.0)
+    tide = yearly_tide(X, by[:, 1], when, who)
+    young = when < 48
+
+    assert tide is not None
+    assert abs(tide.yearly) < 3 * tide.doubt
+    assert yearly_tide(X[young], by[young, 1], when[young], who[young]) is None
+    assert yearly_tide(X, np.zeros(len(X)), when, who) is None
+
+
+def test_customers_who_stay_longer_are_no_drift() -> None:
+    """Long tenures are found in late weeks only. Seen to fail with the plain weeks (-.3 a year)."""
+    rng = np.random.default_rng(4)
+    n = 6000
+    tenure, weeks = np.zeros(n), []
+    for week in range(120):
+        left = rng.random(n) < 0.012 * np.exp(-tenure / 60)
+        weeks.append((week, tenure.copy(), left))
+        tenure = np.where(left, 0, tenure + 1)  # another customer comes instead
+    X = np.concatenate([t for _, t, _ in weeks[::6]])[:, None]
+    y = np.concatenate([left for _, _, left in weeks[::6]]).astype(float)
+    when = np.repeat([week for week, _, _ in weeks[::6]], n)
+    tide = yearly_tide(X, y, when, np.tile(np.arange(n), len(weeks[::6])))
+
+    assert tide is not None
+    assert abs(tide.yearly) < 2.5 * tide.doubt
+
+
+def test_rows_of_an_earlier_evening_pass_through_their_own_probability(known) -> None:
+    curve = FittedCurve(HORIZONS, HEADLINE, (4 / 13, 9 / 13, 1.0, 2.0), (1.0, 1.0, 0.5, 0.5))
+    drifted = replace(curve, drift=0.4 / 52)
+    then = drifted.gone_by(known.X, known.chance, np.full(len(known.X), 52))
+
+    np.testing.assert_array_equal(then[:, 1], known.chance)
+    np.testing.assert_allclose(
+        drifted.gone_by(known.X, known.chance), curve.gone_by(known.X, known.chance)
+    )
+    # hazards past the headline were lower by the drift of a year
+    now, past = (
+        -np.diff(np.log1p(-c), axis=1)[:, 1:] for c in (curve.gone_by(known.X, known.chance), then)
+    )
+    np.testing.assert_allclose(past / now, np.exp(-0.4), rtol=1e-6)

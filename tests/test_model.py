@@ -319,7 +319,7 @@ DAMAGES = {
     "another thing": (lambda f: (f / "bundle.json").write_text("[]"), "is damaged"),
     "another format": (
         lambda f: _edit(f / "bundle.json", lambda saved: saved.update(format=99)),
-        r"format 99; this version of retain reads format 3. Train again",
+        r"format 99; this version of retain reads format 4. Train again",
     ),
     "a part missing": (
         lambda f: _edit(f / "bundle.json", lambda saved: saved.pop("encoder")),

@@ -176,6 +176,7 @@ def make_model_card(
         ],
         "segments": _segments(company, bundle, folded, columns, judged, value, seed),
         "horizons": about.get("horizons", []),
+        "tide": None if bundle.curve is None else bundle.curve.chosen.get("tide"),
         "capacity_per_week": capacity,
         "capacity": _capacity(company, folded, judged, weeks, capacity, seed),
         "comparison": about["comparison"],

@@ -115,8 +115,12 @@ def learn_value(
     }
 
     def share(leaving: Leaving | None, rows: Any) -> Any:
-        fair = None if leaving is None else _fair(leaving, when[rows], who[rows])
-        return shares(company.churn, company.clv, leaving, M[rows], eligible[rows], learnt, fair)
+        if leaving is None or leaving.rows is None:
+            return None
+        fair = _fair(leaving, when[rows], who[rows])
+        ago = leaving.rows.when.max() + company.churn.ripe_weeks - when[rows]
+        given = M[rows], eligible[rows], learnt, fair, ago
+        return shares(company.churn, company.clv, leaving, *given)
 
     test = when == weeks.max()
     learn = when <= weeks.max() - learnt
@@ -160,6 +164,7 @@ def shares(
     eligible: Any,
     weeks: int,
     probability: Any = None,
+    weeks_ago: Any = 0.0,
 ) -> Any:
     """Return the share of the weeks ahead in which each customer is expected to be there.
 
@@ -175,6 +180,8 @@ def shares(
         How many weeks ahead.
     probability
         Where it is not to be the model's own: shape (rows,), nan for the model's own.
+    weeks_ago
+        How long before the evening of the curve the rows are of, shape (rows,).
 
     Returns
     -------
@@ -190,7 +197,8 @@ def shares(
         p = np.full(len(at), np.nan) if probability is None else probability[at]
         if np.isnan(p).any():
             p = np.where(np.isnan(p), leaving.churn.predict(M[at]), p)
-        out[at] = leaving.curve.share_there(M[at], p, weeks, clv.annual_discount_rate)
+        ago = np.broadcast_to(weeks_ago, out.shape)[at]
+        out[at] = leaving.curve.share_there(M[at], p, weeks, clv.annual_discount_rate, ago)
     return out
 
 

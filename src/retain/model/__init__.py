@@ -18,6 +18,7 @@ from retain.model.fitting import (
     fit_clv,
 )
 from retain.model.heads import ChurnHead, ClvHead, MeanHead
+from retain.model.tide import Tide, yearly_tide
 from retain.model.tuning import Tuned, tune_churn
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "LogitCalibrator",
     "MeanHead",
     "ScaleCalibrator",
+    "Tide",
     "Tuned",
     "default_lightgbm",
     "discounted_weeks",
@@ -43,4 +45,5 @@ __all__ = [
     "logit",
     "save_bundle",
     "tune_churn",
+    "yearly_tide",
 ]

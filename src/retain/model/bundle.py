@@ -19,7 +19,7 @@ from retain.model.heads import ChurnHead, ClvHead
 
 __all__ = ["Bundle", "load_bundle", "save_bundle"]
 
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass
@@ -97,6 +97,7 @@ class Bundle:
                 "powers": _without_nan(self.curve.powers),
                 "first": self.curve.first,
                 "chosen": self.curve.chosen,
+                "drift": self.curve.drift,
             }
         saved["files"] = {name: _sha256(text) for name, text in sorted(files.items())}
         files["bundle.json"] = json.dumps(saved, indent=1, sort_keys=True, ensure_ascii=False)
@@ -233,6 +234,7 @@ def _curve(saved: dict[str, Any], texts: dict[str, str], wide: int) -> FittedCur
         None if text is None else _churn_head(text, wide + 1),
         saved["first"],
         saved["chosen"],
+        saved["drift"],
     )
 
 

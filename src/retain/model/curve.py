@@ -8,6 +8,10 @@ Hazards are never below zero, so the probability never falls with the horizon; t
 intervals up to the headline horizon are scaled so that they add up to L, so the curve passes
 through p exactly. Each interval is learnt from everyone who was there when it began and whose
 interval is over: customers whose later intervals are not over yet count in the earlier ones.
+
+What is known of the later intervals is old: who left between half a year and a year ahead is known
+only of snapshots that are a year old. Where the base rate drifts, other things being equal (see
+`retain.model.tide`), what these hazards grew beyond that of the headline is carried on to now.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from numpy.typing import NDArray
 
 from retain.model.calibration import expit, logit
 from retain.model.heads import ChurnHead
+from retain.model.tide import Tide
 
 __all__ = ["FittedCurve", "fit_curve"]
 
@@ -27,9 +32,17 @@ Floats = NDArray[np.float64]
 LEAST_EVENTS = 50  # in an interval, to learn it
 MOST_ROUNDS, ROUNDS_STEP = 120, 20
 CURVE_ROWS = 60_000
+# the suppler where a date that is known ahead, as of a renewal, moves many from one interval on
+SHAPES: tuple[dict[str, Any], ...] = (
+    {"num_leaves": 6, "max_depth": 3},
+    {"num_leaves": 16, "max_depth": 5},
+)
+STIFFNESS: dict[str, Any] = {"min_child_samples": 200, "l2": 20.0}
 LEVELLING = 5  # steps, each of which leaves a small part of what was left
 EDGE = 1e-9
 POWER_PULL = 10.0  # towards one, worth some ten rows
+YEAR_WEEKS = 52
+GROWTH_STEPS, MOST_GROWTH = 8, 3.0  # Newton's; of a log in all
 
 
 @dataclass
@@ -51,6 +64,9 @@ class FittedCurve:
         Position of the first horizon that has a meaning: for inactivity that of the headline.
     chosen
         How it was learnt.
+    drift
+        By how much the log of the hazards past the headline grows in a week beyond the headline's;
+        `multiples` are those of the evening for which the curve was learnt, called today.
     """
 
     horizons: tuple[int, ...]
@@ -60,6 +76,7 @@ class FittedCurve:
     head: ChurnHead | None = None
     first: int = 0
     chosen: dict[str, Any] = field(default_factory=dict)
+    drift: float = 0.0
 
     @property
     def learnt_weeks(self) -> int:
@@ -67,7 +84,7 @@ class FittedCurve:
         last = max(at for at, one in enumerate(self.multiples) if one == one)
         return self.horizons[last]
 
-    def gone_by(self, X: Any, probability: Any) -> Floats:
+    def gone_by(self, X: Any, probability: Any, weeks_ago: Any = 0.0) -> Floats:
         """Return the probability of having left by each horizon, shape (rows, horizons).
 
         Parameters
@@ -76,6 +93,8 @@ class FittedCurve:
             Encoded features, shape (rows, columns).
         probability
             Calibrated probability within the headline horizon, shape (rows,).
+        weeks_ago
+            How long before today the rows are of, shape (rows,) or one for all.
 
         Returns
         -------
@@ -84,6 +103,7 @@ class FittedCurve:
             nan before `first`.
         """
         X, p = np.asarray(X, dtype=np.float64), np.asarray(probability, dtype=np.float64)
+        since = np.exp(-self.drift * np.broadcast_to(weeks_ago, p.shape))
         whole = -np.log1p(-np.clip(p, EDGE, 1.0 - EDGE))
         at_headline = self.horizons.index(self.headline)
         hazards = np.full((len(X), len(self.horizons)), np.nan)
@@ -92,7 +112,7 @@ class FittedCurve:
             if at < self.first:
                 continue
             if self.multiples[at] == self.multiples[at]:
-                hazards[:, at] = self._hazard(X, whole, at)
+                hazards[:, at] = self._hazard(X, whole, at, since)
             else:
                 rate = hazards[:, at - 1] / (begin - began[at - 1])
                 hazards[:, at] = rate * (end - begin)
@@ -107,7 +127,12 @@ class FittedCurve:
         return curve
 
     def share_there(
-        self, X: Any, probability: Any, weeks: int, annual_discount_rate: float
+        self,
+        X: Any,
+        probability: Any,
+        weeks: int,
+        annual_discount_rate: float,
+        weeks_ago: Any = 0.0,
     ) -> Floats:
         """Return the share of the weeks ahead in which each customer is expected to be there.
 
@@ -115,7 +140,7 @@ class FittedCurve:
 
         Parameters
         ----------
-        X, probability
+        X, probability, weeks_ago
             As for `gone_by`.
         weeks
             Weeks ahead to count.
@@ -127,7 +152,7 @@ class FittedCurve:
         array of shape (rows,)
             In (0, 1].
         """
-        left = self.gone_by(X, probability)[:, self.first :]
+        left = self.gone_by(X, probability, weeks_ago)[:, self.first :]
         hazards = -np.log1p(-np.minimum(left, 1.0 - EDGE))
         ends = np.array([0, *self.horizons[self.first :]])
         hazards = np.column_stack([np.zeros(len(hazards)), hazards])
@@ -145,8 +170,8 @@ class FittedCurve:
             there += counts[week - 1] * np.exp(-hazard)
         return np.maximum(there / counts.sum(), EDGE)
 
-    def _hazard(self, X: Floats, whole: Floats, at: int) -> Floats:
-        score = _offset(whole, self.multiples[at], self.powers[at])
+    def _hazard(self, X: Floats, whole: Floats, at: int, since: Floats) -> Floats:
+        score = _offset(whole, self.multiples[at], self.powers[at], since)
         if self.head is not None:
             score = score + self.head.raw_score(_beside(X, at))
         return np.logaddexp(0.0, score)  # -log(1 - expit(score))
@@ -159,6 +184,8 @@ def fit_curve(
     who: Any,
     weight: Any,
     *,
+    weeks_ago: Any = 0.0,
+    tide: Tide | None = None,
     horizons: tuple[int, ...],
     headline: int,
     categorical: list[int] | None = None,
@@ -177,6 +204,10 @@ def fit_curve(
         the row's customer, shape (rows,).
     who, weight
         Customer (a whole number) and weight of each row.
+    weeks_ago
+        How old each row is on the evening for which the curve is learnt, shape (rows,).
+    tide
+        Whether the base rate drifts; None: it does not, or there is no telling.
     horizons, headline
         See `FittedCurve`.
     categorical
@@ -191,7 +222,18 @@ def fit_curve(
     """
     X, by, who = np.asarray(X, dtype=np.float64), np.asarray(by, dtype=np.float64), np.asarray(who)
     whole = -np.log1p(-np.clip(probability, EDGE, 1.0 - EDGE))
+    weight = np.asarray(weight, dtype=np.float64)
+    ago = np.broadcast_to(np.asarray(weeks_ago, dtype=np.float64), whole.shape)
     at_headline = horizons.index(headline)
+    drift, told = 0.0, dict[str, Any]()
+    if tide is not None:
+        growth = _growth(whole, by, ago, at_headline + 1)
+        drift = tide.believed(growth)
+        told = {
+            "tide": {"yearly": tide.yearly, "doubt": tide.doubt, "growth": growth, "carried": drift}
+        }
+        drift /= YEAR_WEEKS
+    since = np.exp(-drift * ago)
     first = next((at for at in range(len(horizons)) if not np.isnan(by[:, at]).all()), at_headline)
     multiples, powers = np.full((2, len(horizons)), np.nan)
     rows, intervals, left = [], [], []
@@ -205,12 +247,15 @@ def fit_curve(
                 powers[at] = 1.0
                 continue
             break
-        multiples[at], powers[at] = _spread(whole[risk], events, np.asarray(weight, float)[risk])
+        multiples[at], powers[at] = _spread(whole[risk], events, weight[risk], since[risk])
         rows.append(risk)
         intervals.append(np.full(len(risk), at))
         left.append(events)
     curve = FittedCurve(
-        tuple(horizons), headline, tuple(multiples.tolist()), tuple(powers.tolist()), None, first
+        *(tuple(horizons), headline, tuple(multiples.tolist()), tuple(powers.tolist())),
+        first=first,
+        chosen=told,
+        drift=drift,
     )
     if not rows:
         return curve
@@ -219,19 +264,21 @@ def fit_curve(
     if len(row) > CURVE_ROWS:  # of all customers: a third of them may leave less often, by luck
         some = np.sort(np.random.default_rng(seed).choice(some, CURVE_ROWS, replace=False))
     row, interval, y = row[some], interval[some], y[some]
-    offset = _offset(whole[row], multiples[interval], powers[interval])
+    offset = _offset(whole[row], multiples[interval], powers[interval], since[row])
     head, chosen = _correction(
         _beside(X[row], interval), y, offset, who[row], tuple(categorical or ()), seed
     )
+    chosen |= told
     if head is None:
         return replace(curve, chosen=chosen)
     # the trees know whom they move, but not by how much all of them should be moved together
-    count = np.asarray(weight, dtype=np.float64)[row]
+    count = weight[row]
     correction = head.raw_score(_beside(X[row], interval))
     for at in np.unique(interval):
         one = interval == at
         for _ in range(LEVELLING):
-            score = _offset(whole[row[one]], multiples[at], powers[at]) + correction[one]
+            here = row[one]
+            score = _offset(whole[here], multiples[at], powers[at], since[here]) + correction[one]
             multiples[at] *= (count[one] @ y[one]) / (count[one] @ expit(score))
     return replace(curve, head=head, multiples=tuple(multiples.tolist()), chosen=chosen)
 
@@ -243,43 +290,66 @@ def _correction(
     people = np.unique(who)
     aside = np.random.default_rng(seed).permutation(people)[: len(people) // 3]
     test = np.isin(who, aside)
-    settings: dict[str, Any] = {
-        "num_leaves": 6,
-        "max_depth": 3,
-        "min_child_samples": 200,
-        "l2": 20.0,
-        "categorical": categorical,
-        "seed": seed,
-    }
+    fixed: dict[str, Any] = {**STIFFNESS, "categorical": categorical, "seed": seed}
     chosen: dict[str, Any] = {"rows": len(y), "rounds": 0}
     if len(np.unique(y[test])) < 2 or len(np.unique(y[~test])) < 2:
         return None, chosen
-    trial = ChurnHead(**settings, rounds=MOST_ROUNDS)
-    _, record = trial._train(
-        X[~test], y[~test], (X[test], y[test], offset[test]), offset=offset[~test]
-    )
-    curve = np.asarray(record["valid_0"]["binary_logloss"])
     without = float(np.mean(np.logaddexp(0.0, offset[test]) - y[test] * offset[test]))
     steps = np.arange(ROUNDS_STEP, MOST_ROUNDS + 1, ROUNDS_STEP)
-    best = int(steps[curve[steps - 1].argmin()])
-    chosen |= {"log_loss_without": without, "log_loss_with": float(curve[best - 1])}
-    if curve[best - 1] >= without:
+    tried = []
+    for number, shape in enumerate(SHAPES):
+        _, record = ChurnHead(**shape, **fixed, rounds=MOST_ROUNDS)._train(
+            X[~test], y[~test], (X[test], y[test], offset[test]), offset=offset[~test]
+        )
+        losses = np.asarray(record["valid_0"]["binary_logloss"])[steps - 1]
+        tried.append((float(losses.min()), number, int(steps[losses.argmin()])))
+    with_trees, number, best = min(tried)
+    chosen |= {"log_loss_without": without, "log_loss_with": with_trees}
+    if with_trees >= without:
         return None, chosen
-    head = ChurnHead(**settings, rounds=best)
+    chosen |= SHAPES[number]
+    head = ChurnHead(**SHAPES[number], **fixed, rounds=best)
     head.booster_, _ = head._train(X, y, offset=offset)
     head.n_features_in_, head.classes_ = X.shape[1], np.array([0.0, 1.0])
     return head, chosen | {"rounds": best}
 
 
-def _spread(whole: Floats, events: Floats, weight: Floats) -> tuple[float, float]:
+def _growth(whole: Floats, by: Floats, ago: Floats, later: int) -> float:
+    """Find by how much the log of later hazards grew in a year beyond what the headline's tells."""
+    parts = []
+    for at in range(later, by.shape[1]):
+        risk = np.flatnonzero((by[:, at - 1] == 0) & ~np.isnan(by[:, at]))
+        y = by[risk, at]
+        if y.sum() < LEAST_EVENTS:
+            break
+        every = np.ones(len(risk))
+        multiple, power = _spread(whole[risk], y, every, every)
+        known = multiple * whole[risk] ** power
+        parts.append((y, known, -ago[risk] / YEAR_WEEKS, np.full(len(risk), at - later)))
+    if not parts:
+        return 0.0
+    y, hazard, year, number = (np.concatenate(one) for one in zip(*parts, strict=True))
+    levels, growth = np.zeros(len(parts)), 0.0
+    for _ in range(GROWTH_STEPS):
+        now = hazard * np.exp(np.minimum(levels[number] + growth * year, MOST_GROWTH))
+        left = -np.expm1(-now)
+        slope, firmness = (y - left) * now / left, now * now * (1.0 - left) / left
+        there = np.bincount(number, firmness)
+        apart = year - (np.bincount(number, firmness * year) / there)[number]
+        levels += np.bincount(number, slope) / there
+        growth += float(slope @ apart) / max(float(firmness @ apart**2), EDGE)
+    return growth
+
+
+def _spread(whole: Floats, events: Floats, weight: Floats, since: Floats) -> tuple[float, float]:
     """Find the multiple and the power under which those who left were likeliest to."""
     from scipy.optimize import minimize
 
-    log_whole, total = np.log(whole), float(weight.sum())
+    log_whole, grown, total = np.log(whole), np.log(since), float(weight.sum())
     centre = float((weight * log_whole).sum()) / total
 
     def loss(theta: Any) -> float:
-        hazard = np.exp(np.clip(theta[0] + theta[1] * (log_whole - centre), -30.0, 6.0))
+        hazard = np.exp(np.clip(theta[0] + theta[1] * (log_whole - centre) + grown, -30.0, 6.0))
         left = np.log(-np.expm1(-hazard))
         fit = float((weight * (events * left - (1.0 - events) * hazard)).sum()) / total
         return -fit + POWER_PULL / len(events) * (theta[1] - 1.0) ** 2
@@ -290,9 +360,9 @@ def _spread(whole: Floats, events: Floats, weight: Floats) -> tuple[float, float
     return float(np.exp(level - power * centre)), float(power)
 
 
-def _offset(whole: Any, multiple: Any, power: Any) -> Floats:
+def _offset(whole: Any, multiple: Any, power: Any, since: Any) -> Floats:
     """Log-odds of leaving in an interval, from the headline's cumulative hazard."""
-    return logit(-np.expm1(-multiple * whole**power))
+    return logit(-np.expm1(-multiple * whole**power * since))
 
 
 def _beside(X: Floats, interval: Any) -> Floats:

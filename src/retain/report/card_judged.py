@@ -179,12 +179,26 @@ def level_chapter(card: Mapping[str, Any]) -> Chapter:
     return Chapter(
         "level",
         "How good the probabilities are",
+        (_tide(card["tide"]),) if card.get("tide") else (),
         drawings=[
             Drawn("Calibration: share that left, by predicted probability", plot),
             Drawn("Base rate: share that left after each observed week", moving),
         ],
         grids=grids,
         short="Probabilities",
+    )
+
+
+def _tide(tide: Mapping[str, float]) -> str:
+    found = (
+        f"Other things being equal, the log-odds of leaving changed by {tide['yearly']:+.2f} "
+        f"a year (standard error {tide['doubt']:.2f})"
+    )
+    if not tide["carried"]:
+        return f"{found}: not beyond noise, or not so on the whole. No drift is carried on."
+    return (
+        f"{found}. What leaves later than the headline horizon is known of older weeks only; it is "
+        f"carried on to today with {tide['carried']:+.2f} a year."
     )
 
 
