@@ -33,6 +33,7 @@ from naive import (
 
 SNAPSHOTS, EVERY = 12, 4
 SLICE = 2_000  # customers whose figures are compared
+NEEDED = ("customer_id", "occurred_at", "feature", "quantity")  # by the obvious ways
 TABLES = ("subscriptions", "payments", "interactions", "surveys")
 
 
@@ -49,14 +50,19 @@ def yardstick(home: Path, store: Path) -> dict[str, Any]:
     return {"cells": 2 * groups, "events": int(events), "quantity": int(quantity)}
 
 
-def opened(home: Path, store: Path, tables: tuple[str, ...] = TABLES) -> Any:
+def opened(
+    home: Path,
+    store: Path,
+    tables: tuple[str, ...] = TABLES,
+    columns: tuple[str, ...] = (),
+) -> Any:
     """Read and check the tables; the log is read as a long one, even of a small size."""
     from retain.tables import Mapping, eventlog, read_tables
 
     eventlog.LONG_ROWS = 0
     mappings = {name: Mapping(source=str(home / f"{name}.parquet")) for name in tables}
     mappings["customers"] = Mapping(source=str(home / "customers.parquet"))
-    mappings["usage"] = Mapping(source=str(home / "usage"))
+    mappings["usage"] = Mapping(source=str(home / "usage"), columns={one: one for one in columns})
     return read_tables(
         mappings,
         timezone="UTC",
@@ -159,10 +165,10 @@ def stored(snapshots: int, every: int) -> Callable[[Path, Path], dict[str, Any]]
 
 
 def ours(home: Path, store: Path) -> dict[str, Any]:
-    """The columns that the obvious ways compute, from the log, for all customers."""
+    """The columns that the obvious ways compute, from the columns that they read, for all."""
     from retain.features import FEATURES, build_features
 
-    with opened(home, store, ()) as tables:
+    with opened(home, store, (), NEEDED) as tables:
         there = folded(tables, store)
     there = replace(there, start_day=np.full(len(there.customers), 1e6))  # nothing is unknown
     at = [there.last_week - EVERY * back for back in range(SNAPSHOTS)][::-1]

@@ -188,9 +188,11 @@ class EventLog:
             for name, number, rows in counted:
                 total.setdefault(name, {})[number] = rows
             return total
+        raw = list(dict.fromkeys(name for one in self.summaries for name in one.features))
+        texts = dict(zip(raw, self._cast("feature", _strings(raw)), strict=True))
         for one in self.summaries:
-            texts = self._cast("feature", _strings(one.features))
-            for text, counts in zip(texts, one.features.values(), strict=True):
+            for name, counts in one.features.items():
+                text = texts[name]
                 if text is None:
                     continue
                 mine = total.setdefault(text, {})

@@ -91,7 +91,8 @@ class KeptWeeks:
         """
         import pyarrow as pa
 
-        rows = rows.take(np.argsort(rows.week, kind="stable"))
+        if np.any(rows.week[1:] < rows.week[:-1]):
+            rows = rows.take(np.argsort(rows.week, kind="stable"))
         edges = np.flatnonzero(np.diff(rows.week, prepend=rows.week[:1] - 1))
         weeks = rows.week[edges]
         ends = np.append(edges, len(rows))[1:]

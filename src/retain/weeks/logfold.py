@@ -18,8 +18,6 @@ from retain.weeks.sweep import Users, sweep
 
 __all__ = ["fold_log"]
 
-GIVE_BACK_AFTER = 1000  # runs of weeks
-
 
 def fold_log(
     log: EventLog,
@@ -72,10 +70,7 @@ def fold_log(
             top=top,
             users=users,
         )
-        for number, run in enumerate(swept):
-            if number % GIVE_BACK_AFTER == 0:
-                give_back()
-            yield _narrow(run)
+        return map(_narrow, swept)
 
     if store is None:
         parts = list(range(len(log.files)))
