@@ -82,6 +82,15 @@ def test_fading_halves_a_week_per_half_life() -> None:
     )
 
 
+def test_customers_without_any_row_have_faded_to_nothing() -> None:
+    """Seen to fail: of nothing at all whole numbers come back, to which no part can be added."""
+    none = SOME.take(np.zeros(len(SOME), dtype=bool))
+
+    np.testing.assert_array_equal(panel(none, 12, 13, 15).faded("n", 1.0), np.zeros((3, 2)))
+    np.testing.assert_array_equal(panel(none, 12).total("n", 4), [[0, 0]])
+    np.testing.assert_array_equal(panel(none, 12, 13).mean("n", 4), np.zeros((2, 2)))
+
+
 def test_active_weeks_counts_a_week_once_whatever_its_lags() -> None:
     many = rows((0, 12, 0, 1), (0, 12, 1, 1), (0, 12, 3, 1), (0, 11, 2, 1), (0, 11, 3, 1), n="sum")
     seen = panel(many, 12, 13, 14, 15)

@@ -110,6 +110,7 @@ class Panel:
         weighed = self._filled(measure) * (keep**age)[self._now.week - self._first]
         size = (len(ends) + 1, self.customers)
         added = np.bincount(cell, weighed, minlength=size[0] * size[1]).reshape(size)
+        added = added.astype(np.float64, copy=False)  # of no rows at all whole numbers come back
         for at in range(1, len(ends)):
             added[at] += added[at - 1] * keep ** int(ends[at] - ends[at - 1])
         out: Array = added[np.searchsorted(ends, self.as_ofs - before)]
