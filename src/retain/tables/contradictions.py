@@ -11,7 +11,7 @@ from typing import Any
 
 from retain.tables.mapping import Finding
 from retain.tables.result import Tables
-from retain.tables.spec import BEHAVIOUR, SPECS
+from retain.tables.spec import BEHAVIOUR
 from retain.tables.sql import quoted, rows_of
 
 __all__ = ["contradictions"]
@@ -36,7 +36,7 @@ def behaviour_after_leaving(tables: Tables) -> Iterator[Finding]:
             continue
         count, examples = _people(
             tables,
-            f"SELECT l.customer_id FROM {_last_left(tables)} l JOIN {_seen(tables, name)} b "
+            f"SELECT l.customer_id FROM {_last_left(tables)} l JOIN seen_{name} b "
             "USING (customer_id) WHERE l.returned_at IS NULL "
             "AND b.last_at >= l.left_at + INTERVAL 7 DAY",
         )
@@ -259,7 +259,7 @@ def behaviour_before_signing_up(tables: Tables) -> Iterator[Finding]:
             continue
         count, examples = _people(
             tables,
-            f"SELECT c.customer_id FROM {came} c JOIN {_seen(tables, name)} b USING (customer_id) "
+            f"SELECT c.customer_id FROM {came} c JOIN seen_{name} b USING (customer_id) "
             "WHERE b.first_at < date_trunc('day', c.came)",
         )
         if count:
@@ -279,7 +279,7 @@ def customers_without_behaviour(tables: Tables) -> Iterator[Finding]:
     if tables.is_derived:
         return
     seen = " UNION ALL ".join(
-        f"SELECT customer_id FROM {_seen(tables, name)}" for name in BEHAVIOUR if tables.has(name)
+        f"SELECT customer_id FROM seen_{name}" for name in BEHAVIOUR if tables.has(name)
     )
     count, examples = _people(
         tables,
@@ -411,16 +411,6 @@ def _last_left(tables: Tables) -> str:
         f"(SELECT customer_id, max(left_at) AS left_at, arg_max({_returned(tables)}, left_at) AS "
         "returned_at FROM departures GROUP BY 1)"
     )
-
-
-def _seen(tables: Tables, name: str) -> str:
-    """First and last behaviour per customer, worked out once for all checks."""
-    moment = SPECS[name].time
-    tables.con.execute(
-        f"CREATE TABLE IF NOT EXISTS seen_{name} AS SELECT customer_id, min({moment}) AS first_at, "
-        f"max({moment}) AS last_at FROM {name} GROUP BY 1"
-    )
-    return f"seen_{name}"
 
 
 def _returned(tables: Tables) -> str:

@@ -386,15 +386,27 @@ def _newest(
 
 
 def _fingerprint(con: Any, name: str) -> str:
-    """Hash a table's rows, whatever their order: 16 hexadecimal digits."""
+    """Hash a table's rows, whatever their order: 16 hexadecimal digits.
+
+    Leaves ``seen_<table>``: per customer the first and last moment, how many rows, and the sum of
+    their hashes.
+    """
+    spec = SPECS[name]
     listed = [
         quoted(column)
         for (column,) in rows_of(con, f"SELECT column_name FROM (DESCRIBE {name})")
         if not column.startswith("_")
     ]
+    is_timed = spec.time is not None and quoted(spec.time) in listed
+    moment = quoted(str(spec.time)) if is_timed else "CAST(NULL AS TIMESTAMP)"
+    con.execute(
+        f"CREATE TABLE seen_{name} AS SELECT {spec.customer or 'NULL'} AS customer_id, "
+        f"min({moment}) AS first_at, max({moment}) AS last_at, count(*) AS many, "
+        f"sum(hash({', '.join(listed)})) AS added FROM {name} GROUP BY 1"
+    )
     total, count = rows_of(
         con,
-        f"SELECT CAST(coalesce(sum(CAST(hash({', '.join(listed)}) AS HUGEINT)), 0) AS VARCHAR), "
-        f"count(*) FROM {name}",
+        "SELECT CAST(coalesce(sum(added), 0) AS VARCHAR), coalesce(sum(many), 0) "
+        f"FROM seen_{name}",
     )[0]
-    return f"{(int(total) + count * 0x9E3779B97F4A7C15) % 2**64:016x}"
+    return f"{(int(total) + int(count) * 0x9E3779B97F4A7C15) % 2**64:016x}"

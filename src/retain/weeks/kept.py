@@ -337,4 +337,4 @@ def _aside(path: Path) -> Path:
 
 
 def _hash(values: list[str]) -> str:
-    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
+    return hashlib.sha256("\x1f".join(values).encode()).hexdigest()[:16]

@@ -106,11 +106,10 @@ class Panel:
         """Sum a measure over all weeks, each week weighing half as much per half-life of age."""
         self._need(measure)
         keep = 0.5 ** (1.0 / half_life_weeks)
-        ends, age, cell = self._stretches(before)
-        weighed = self._filled(measure) * (keep**age)[self._now.week - self._first]
-        size = (len(ends) + 1, self.customers)
-        added = np.bincount(cell, weighed, minlength=size[0] * size[1]).reshape(size)
-        added = added.astype(np.float64, copy=False)  # of no rows at all whole numbers come back
+        ends, ages, cell = self._stretches(before)
+        weighed = self._filled(measure) * (keep**ages)[self._now.week - self._first]
+        places = (len(ends) + 1) * self.customers
+        added: Any = np.bincount(cell, weighed, places).reshape(-1, self.customers)
         for at in range(1, len(ends)):
             added[at] += added[at - 1] * keep ** int(ends[at] - ends[at - 1])
         out: Array = added[np.searchsorted(ends, self.as_ofs - before)]

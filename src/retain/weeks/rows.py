@@ -65,6 +65,8 @@ class PanelRows:
 
     def take(self, keep: Any) -> PanelRows:
         """Keep the rows that `keep` (mask, slice or positions) selects."""
+        if not isinstance(keep, slice) and keep.dtype == bool:
+            keep = np.flatnonzero(keep)  # once for all measures
         return replace(
             self,
             customer=self.customer[keep],
@@ -104,12 +106,11 @@ def in_order(parts: list[PanelRows], ops: dict[str, str]) -> PanelRows:
     ops
         Measure name to how it combines.
     """
-    places = _places([one.customer for one in parts])
-    rows = sum(map(len, places))
+    counts, places = _places([one.customer for one in parts])
 
     def laid(columns: list[NDArray[Any]], kind: Any) -> NDArray[Any]:
-        out = np.empty(rows, dtype=kind)
-        for place, column in zip(places, columns, strict=True):
+        out = np.empty(int(counts.sum()), dtype=kind)
+        for column, place in zip(columns, places, strict=True):
             out[place] = column
         return out
 
@@ -118,11 +119,11 @@ def in_order(parts: list[PanelRows], ops: dict[str, str]) -> PanelRows:
         kinds = [one.measures[name].dtype for one in parts if name in one.measures]
         none = np.dtype(np.int64 if op == "bits" else np.float64)
         kind = np.result_type(*kinds) if kinds else none
-        zeros: Any = np.broadcast_to(np.zeros(1, kind), rows)
+        zeros: Any = np.broadcast_to(np.zeros(1, kind), int(counts.sum()))
         columns = [one.measures.pop(name, zeros[: len(one)]) for one in parts]
         measures[name] = laid(columns, kind)
     return PanelRows(
-        customer=laid([one.customer for one in parts], np.int32),
+        customer=np.repeat(np.arange(len(counts), dtype=np.int32), counts),
         week=laid([one.week for one in parts], np.int32),
         lag=laid([one.lag for one in parts], np.int32),
         measures=measures,
@@ -130,20 +131,32 @@ def in_order(parts: list[PanelRows], ops: dict[str, str]) -> PanelRows:
     )
 
 
-def _places(parts: list[Ints]) -> list[Ints]:
-    """Where the rows of each part go when all lie ordered by customer, then by part."""
-    customers = max((int(part[-1]) + 1 for part in parts if len(part)), default=0)
-    begin = np.zeros(customers + 1, dtype=np.int64)
-    for part in parts:
-        begin[1:] += np.bincount(part, minlength=customers)
-    begin = np.cumsum(begin)[:-1]
+def _places(parts: list[NDArray[Any]]) -> tuple[Ints, list[Ints]]:
+    """Count the rows of each customer; say of each part's rows where they go, customer by customer.
+
+    A part's rows are ordered by customer; of one customer, those of earlier parts come first.
+    """
+    size = max((int(one[-1]) + 1 for one in parts if len(one)), default=0)
+    counts, ranks = np.zeros(size, dtype=np.int64), []
+    for customer in parts:
+        steps = np.diff(customer)
+        assert np.all(steps >= 0), "rows are not ordered by customer"
+        rank: Any = 0  # which one of several rows of the customer
+        if np.all(steps > 0):
+            counts[customer] += 1
+        else:
+            new = np.flatnonzero(np.append(True, steps > 0)[: len(customer)])
+            many = np.diff(np.append(new, len(customer)))
+            counts[customer[new]] += many
+            rank = np.arange(len(customer)) - np.repeat(new, many)
+        ranks.append(rank)
+    free = np.cumsum(counts) - counts
     places = []
-    for part in parts:
-        counts = np.bincount(part, minlength=customers)
-        before = np.cumsum(counts) - counts  # of the customer, in the part
-        places.append((begin - before)[part] + np.arange(len(part)))
-        begin += counts
-    return places
+    for customer, rank in zip(parts, ranks, strict=True):
+        place = free[customer] + rank
+        free[customer] = place + 1  # of several, the last one stays
+        places.append(place)
+    return counts, places
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from retain.weeks.streams import ORDER_OF, Facts, Source, Stream, struct
 __all__ = ["fold_sql", "fold_table"]
 
 FOLD_VERSION = (
-    3  # raise when the meaning of a measure changes, so that stored weeks are folded again
+    4  # raise when the meaning of a measure changes, so that stored weeks are folded again
 )
 PART_ROWS = 400_000  # rows of a table that are folded in one go
 
@@ -162,13 +162,9 @@ def _customer(name: str) -> str:
 
 def _marks(con: Any, name: str, customers: int) -> Ints:
     """Hash each customer's rows, whatever their order; zero without any."""
-    columns = con.sql(f"SELECT column_name FROM (DESCRIBE {name})").fetchall()
-    listed = ", ".join(f'"{column}"' for (column,) in columns)
     got = con.sql(
-        f"SELECT i.no, CAST(hash(n, mixed, added) >> 1 AS BIGINT) AS mark FROM (SELECT who, "
-        "count(*) AS n, bit_xor(h) AS mixed, sum(h % 1000000007) AS added FROM "
-        f"(SELECT {_customer(name)} AS who, hash({listed}) AS h FROM {name}) GROUP BY who) "
-        "JOIN ids AS i ON i.id = who"
+        "SELECT i.no, CAST(hash(many, added) >> 1 AS BIGINT) AS mark "
+        f"FROM seen_{name} AS s JOIN ids AS i ON i.id = s.customer_id"
     ).fetchnumpy()
     marks = np.zeros(customers, dtype=np.int64)
     marks[got["no"]] = got["mark"]
