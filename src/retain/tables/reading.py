@@ -406,7 +406,6 @@ def _fingerprint(con: Any, name: str) -> str:
     )
     total, count = rows_of(
         con,
-        "SELECT CAST(coalesce(sum(added), 0) AS VARCHAR), coalesce(sum(many), 0) "
-        f"FROM seen_{name}",
+        f"SELECT CAST(coalesce(sum(added), 0) AS VARCHAR), coalesce(sum(many), 0) FROM seen_{name}",
     )[0]
     return f"{(int(total) + int(count) * 0x9E3779B97F4A7C15) % 2**64:016x}"

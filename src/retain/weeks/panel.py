@@ -88,8 +88,8 @@ class Panel:
         """
         self._need(measure)
         out = self._sum(measure, weeks, before, power=0)
-        if weeks is None:  # what came and went again (as MRR) leaves no dust
-            out = np.round(out, 6)
+        if weeks is None and self.rows.measures[measure].dtype.kind == "f":
+            out = np.round(out, 6)  # what came and went again (as MRR) leaves no dust
         return self._observed(out, weeks, before)
 
     def lifetime(self, measure: str) -> Array:
@@ -315,11 +315,17 @@ class Panel:
         ids = np.arange(self.customers, dtype=self._now.customer.dtype)
         return np.searchsorted(self._now.customer, ids)
 
-    def _bound(self, week: int) -> NDArray[np.int64]:
-        """First row of each customer in a week of the grid or later."""
-        key = ("bound", week)
+    def _ends(self, back: int | None) -> list[int]:
+        """Place in the grid of what follows the week `back` weeks before each date; None: ever."""
+        if back is None:
+            return [0] * len(self.as_ofs)
+        return [self._span(int(as_of), None, back)[0] for as_of in self.as_ofs]
+
+    def _bound(self, back: int | None) -> NDArray[np.int64]:
+        """First row of each customer after that week, shape (as_ofs, customers)."""
+        key = ("bound", back)
         if key not in self._cache:
-            self._cache[key] = self._counts[week] + self._begins
+            self._cache[key] = self._counts[self._ends(back)] + self._begins
         return self._cache[key]
 
     def _stretches(self, before: int) -> tuple[NDArray[np.int64], Array, NDArray[np.int64]]:
@@ -368,39 +374,33 @@ class Panel:
 
     def _window(self, key: tuple[Any, ...], values: Any, weeks: int | None, before: int) -> Array:
         """Add up values of rows over a window; `key` names them."""
-        out = np.empty((len(self.as_ofs), self.customers))
-        # whole numbers add up alike in any order: along the rows, whoever they are of
+        start = None if weeks is None else before + weeks
         if values.dtype.kind in "bui":
+            # whole numbers add up alike in any order: along the rows, whoever they are of
             if ("rows", key) not in self._cache:
                 self._cache["rows", key] = _sums_before(values)
-            for at, as_of in enumerate(self.as_ofs):
-                last, first = self._span(int(as_of), weeks, before)
-                np.subtract(self._until(key, last), self._until(key, first), out=out[at])
-            return out
-        for at, as_of in enumerate(self.as_ofs):
-            last, first = self._span(int(as_of), weeks, before)
-            if len(self.as_ofs) < FEW_DATES:
-                out[at] = self._added(values, last, first)
-            else:
-                summed = self._cumulated(key, values)
-                np.subtract(summed[last], summed[first], out=out[at])
-        return out
+            return np.subtract(self._until(key, before), self._until(key, start), dtype=np.float64)
+        if len(self.as_ofs) < FEW_DATES:
+            return self._added(values, self._bound(start), self._bound(before))
+        summed = self._cumulated(key, values)
+        return summed[self._ends(before)] - summed[self._ends(start)]
 
-    def _until(self, key: tuple[Any, ...], week: int) -> NDArray[np.int64]:
-        """Sum of all rows before each customer's first one in a week of the grid or later."""
-        if ("until", key, week) not in self._cache:
-            self._cache["until", key, week] = self._cache["rows", key][self._bound(week)]
-        return self._cache["until", key, week]
+    def _until(self, key: tuple[Any, ...], back: int | None) -> NDArray[np.int64]:
+        """Sum of all rows before each customer's first one after the week `back` weeks ago."""
+        if ("until", key, back) not in self._cache:
+            self._cache["until", key, back] = self._cache["rows", key][self._bound(back)]
+        return self._cache["until", key, back]
 
-    def _added(self, values: Any, last: int, first: int) -> Array:
-        """Add up values of the rows from week `first` of the grid to `last` (exclusive)."""
-        out = np.zeros(self.customers)
-        begin, end = self._bound(first), self._bound(last)
-        there = np.flatnonzero(begin < end)
-        if len(there):
-            edges = np.stack([begin[there], end[there]], axis=1).reshape(-1)
-            edges = edges[: -1 if edges[-1] == len(values) else None]
-            out[there] = np.add.reduceat(values, edges)[::2]
+    @staticmethod
+    def _added(values: Any, begins: NDArray[np.int64], ends: NDArray[np.int64]) -> Array:
+        """Add up the values of runs of rows that follow each other, shape (as_ofs, customers)."""
+        out = np.zeros(begins.shape)
+        for begin, end, added in zip(begins, ends, out, strict=True):
+            there = np.flatnonzero(begin < end)
+            if len(there):
+                edges = np.stack([begin[there], end[there]], axis=1).reshape(-1)
+                edges = edges[: -1 if edges[-1] == len(values) else None]
+                added[there] = np.add.reduceat(values, edges)[::2]
         return out
 
     def _sum(self, measure: str, weeks: int | None, before: int, power: int) -> Array:
@@ -425,29 +425,25 @@ class Panel:
         self._need(measure)
         rows, values = self._now, self._now.measures[measure]
         places, counts = self._given_rows(measure, positive)
-        begun = counts[self._begins]
         given = self._given(self._late, measure, positive)
-        value, found = (np.empty((len(self.as_ofs), self.customers)) for _ in range(2))
-        value[:], found[:] = np.nan, _NEVER
-        for at, as_of in enumerate(self.as_ofs):
-            if len(places):
-                there = counts[self._bound(self._span(int(as_of), None, before)[0])]
-                newest = places[there - 1]  # row of each customer's newest value, if there is one
-                value[at], found[at] = values[newest], rows.week[newest]
-                nobody = there == begun
-                value[at, nobody], found[at, nobody] = np.nan, _NEVER
+        newest = np.full((len(self.as_ofs), self.customers), -1)  # row of the newest value
+        value, found = np.full(newest.shape, np.nan), np.full(newest.shape, float(_NEVER))
+        if len(places):
+            there = counts[self._bound(before)]
+            newest = np.where(there > counts[self._begins], places[there - 1], -1)
+            value = np.where(newest < 0, np.nan, values[newest])
+            found = np.where(newest < 0, float(_NEVER), rows.week[newest])
+        for at in range(len(self.as_ofs)):
             late = self._late_rows(at, None, before) & given
             if late.any():
                 tardy = self._late.take(late)
-                last = said_when(tardy, measure)
+                said, last = np.append(said_when(rows, measure), 0.0), said_when(tardy, measure)
                 ranks = np.lexsort((tardy.lag, last, tardy.week))  # newest last, so that it wins
                 best = np.full(self.customers, -1)
                 best[tardy.customer[ranks]] = ranks
                 who = np.flatnonzero(best >= 0)
                 mine = best[who]
-                order = np.zeros(len(who))
-                if len(places):
-                    order = np.where(nobody[who], 0.0, said_when(rows, measure)[newest[who]])
+                order = said[newest[at, who]]  # the last one stands for none
                 newer = (tardy.week[mine] > found[at, who]) | (
                     (tardy.week[mine] == found[at, who]) & (last[mine] >= order)
                 )
