@@ -24,6 +24,7 @@ __all__ = ["FACTS", "LONG_RESOLUTION_HOURS", "REPEAT_DAYS"]
 REPEAT_DAYS = 7
 SWITCH_DAYS = 14
 LONG_RESOLUTION_HOURS = 72
+_BEFORE = (("s", "opened_s"), ("way", "way"))
 BILLING_MONTHS = {
     "weekly": "12.0 / 52.0",
     "monthly": "1.0",
@@ -121,12 +122,7 @@ def interactions(source: Source) -> Facts:
       CASE WHEN follows_key IS NOT NULL OR (case_key IS NOT NULL AND before_s IS NOT NULL) OR
         (case_key IS NULL AND opened_s - before_s <= {REPEAT_DAYS * 86400})
         THEN 0.0 ELSE 1.0 END AS is_new_case
-      FROM (SELECT p.*, coalesce(CASE WHEN p.issue IS NOT NULL THEN p.before.opened_s END,
-          f.opened_s) AS before_s, coalesce(CASE WHEN p.issue IS NOT NULL THEN p.before.way END,
-          f.way) AS before_way
-        FROM pass_interactions AS p LEFT JOIN pass_interactions AS f
-        ON f.interaction_id = p.follows_key AND f.customer_id = p.customer_id
-        AND f.known_week <= p.known_week AND f.opened_s <= p.opened_s) AS c
+      FROM ({_with_before(source)}) AS c
       LEFT JOIN ({_channels(source)}) AS d ON d.value = c.way"""
     own, own_ops = _own(source)
     ops = {
@@ -216,6 +212,25 @@ def interactions(source: Source) -> Facts:
         )
     )
     return Facts(tuple(streams), ops, passes=passes)
+
+
+def _with_before(source: Source) -> str:
+    """Each contact with the one before it: of its issue, else the one that it follows."""
+    mine = {
+        f"before_{to}": f"CASE WHEN p.issue IS NOT NULL THEN p.before.{of} END"
+        for to, of in _BEFORE
+    }
+    if not source.has("follows_id"):
+        told = ", ".join(f"{sql} AS {name}" for name, sql in mine.items())
+        return f"SELECT p.*, {told} FROM pass_interactions AS p"
+    told = ", ".join(
+        f"coalesce({mine[f'before_{to}']}, f.{of}) AS before_{to}" for to, of in _BEFORE
+    )
+    return (
+        f"SELECT p.*, {told} FROM pass_interactions AS p LEFT JOIN pass_interactions AS f "
+        "ON f.interaction_id = p.follows_key AND f.customer_id = p.customer_id "
+        "AND f.known_week <= p.known_week AND f.opened_s <= p.opened_s"
+    )
 
 
 def _channels(source: Source) -> str:
@@ -411,12 +426,12 @@ def payments(source: Source) -> Facts:
     plain = Stream("payments", day, source.known(day), seconds("paid_at"), adds)
     passes = source.with_earlier(
         "pass_purchases",
-        f"SELECT customer_id, {day} AS day, min({source.known(day)}) AS known_day FROM payments "
-        f"WHERE {took} GROUP BY customer_id, {day}",
+        f"SELECT customer_id, {day} AS day, {source.known(day)} AS known_day FROM payments "
+        f"WHERE {took}",
         ("customer_id",),
         "day",
         "day",
-        is_single=True,
+        is_once=True,
     )
     # a purchase day that turns up late splits a gap that had counted as one
     later = (

@@ -108,8 +108,8 @@ class Panel:
         keep = 0.5 ** (1.0 / half_life_weeks)
         ends, ages, cell = self._stretches(before)
         weighed = self._filled(measure) * (keep**ages)[self._now.week - self._first]
-        places = (len(ends) + 1) * self.customers
-        added: Any = np.bincount(cell, weighed, places).reshape(-1, self.customers)
+        size = (len(ends) + 1, self.customers)
+        added: Any = np.bincount(cell, weighed, size[0] * size[1]).reshape(size)
         for at in range(1, len(ends)):
             added[at] += added[at - 1] * keep ** int(ends[at] - ends[at - 1])
         out: Array = added[np.searchsorted(ends, self.as_ofs - before)]

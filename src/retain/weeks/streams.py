@@ -120,7 +120,7 @@ class Source:
         newest: str,
         most: str = "NULL",
         *,
-        is_single: bool = False,
+        is_once: bool = False,
     ) -> dict[str, str]:
         """Return the pass that tells each row what was known of the rows before it.
 
@@ -140,8 +140,9 @@ class Source:
             Struct beginning with `order`: of the earlier rows its greatest is fetched.
         most
             Number of which the maximum over the earlier rows is fetched.
-        is_single
-            Whether no two rows of a `partition` share their `order`: cheaper to look back.
+        is_once
+            Whether of rows that share `partition` and `order` only the one known first counts; they
+            hold these columns and `known_day` alone, `newest` is the order, and there is no `most`.
 
         Returns
         -------
@@ -152,18 +153,26 @@ class Source:
         keys = ", ".join(partition)
         frame = (
             f"OVER (PARTITION BY {keys} ORDER BY {order} "
-            f"{'ROWS' if is_single else 'RANGE'} BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
+            f"{'ROWS' if is_once else 'RANGE'} BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
         )
         known = f"{self.calendar.week_sql('known_day')} AS known_week"
         if not self.has("recorded_at"):
-            before = f"max({newest}) {frame}"
-            if is_single:  # the greatest of the earlier ones is the one before
-                before = f"lag({newest}) OVER (PARTITION BY {keys} ORDER BY {order})"
+            if is_once:  # the row before is the greatest of the earlier ones, or another like this
+                last = f"lag({order}) OVER (PARTITION BY {keys} ORDER BY {order})"
+                return {
+                    name: f"SELECT * FROM (SELECT r.*, {known}, {last} AS before, NULL AS "
+                    f"before_most FROM ({rows}) AS r) WHERE before IS NULL OR before < {order}"
+                }
             most = most if most == "NULL" else f"max({most}) {frame}"
             return {
-                name: f"SELECT r.*, {known}, {before} AS before, {most} AS before_most "
-                f"FROM ({rows}) AS r"
+                name: f"SELECT r.*, {known}, max({newest}) {frame} AS before, "
+                f"{most} AS before_most FROM ({rows}) AS r"
             }
+        if is_once:
+            rows = (
+                f"SELECT {keys}, {order}, min(known_day) AS known_day FROM ({rows}) AS r "
+                f"GROUP BY {keys}, {order}"
+            )
         same = " AND ".join(f"e.{key} = l.{key}" for key in partition)
         row = f"{', '.join(f'l.{key}' for key in partition)}, l.{order}, l.known_week"
         return {

@@ -125,17 +125,19 @@ def _recipe(facts: Facts, source: Source) -> str:
 
 
 def _facts_sql(stream: Stream, source: Source, ops: dict[str, str]) -> str:
-    """One row per fact: customer, week, lag, order, measures (null where it adds nothing)."""
-    adds = ", ".join(
-        f'CAST({stream.adds.get(measure, "NULL")} AS {_kind(op)}) AS "{measure}"'
+    """One row per fact: customer, week, lag, measures (null where it adds nothing), order."""
+    said = {
+        f'"{measure}"': f"CAST({stream.adds.get(measure, 'NULL')} AS {_kind(op)})"
         for measure, op in ops.items()
-    )
-    named = ", ".join(f'"{measure}"' for measure in ops)
+    }
+    if "last" in ops.values():
+        said["fact_order"] = stream.order
+    adds = ", ".join(f"{sql} AS {name}" for name, sql in said.items())
     return (
         f"SELECT customer_id, {source.calendar.week_sql('fact_day')} AS week, "
-        f"{source.lag('fact_day', 'fact_known')} AS lag, fact_order, {named} FROM "
+        f"{source.lag('fact_day', 'fact_known')} AS lag, {', '.join(said)} FROM "
         f"(SELECT customer_id, {stream.day} AS fact_day, {stream.known} AS fact_known, "
-        f"{stream.order} AS fact_order, {adds} FROM {stream.rows} AS r WHERE {stream.where})"
+        f"{adds} FROM {stream.rows} AS r WHERE {stream.where})"
     )
 
 
@@ -176,7 +178,7 @@ def _folded(
 ) -> PanelRows:
     """Fold the rows of some customers, as many at a time as memory is meant for."""
     parts = []
-    with _numbered(con, name, wanted) as (view, rows):
+    with _numbered(con, name, facts, source, wanted) as (view, rows):
         chosen = np.flatnonzero(wanted)
         for some in np.array_split(chosen, min(rows // PART_ROWS + 1, max(len(chosen), 1))):
             if not len(some):
@@ -192,7 +194,7 @@ def _folded_on_spark(
     spark: Spark, con: Any, name: str, facts: Facts, source: Source, wanted: NDArray[np.bool_]
 ) -> PanelRows:
     """Fold the rows of some customers by one statement, on Spark."""
-    with _numbered(con, name, wanted) as (rows, _):
+    with _numbered(con, name, facts, source, wanted) as (rows, _):
         table = fold_on_spark(spark, con, name, rows, facts, fold_sql(facts, source))
     keys = [table[c].to_numpy().astype(np.int32) for c in ("customer_id", "week", "lag")]
     order = np.lexsort(keys[::-1])
@@ -205,10 +207,13 @@ def _folded_on_spark(
 
 
 @contextlib.contextmanager
-def _numbered(con: Any, name: str, wanted: NDArray[np.bool_]) -> Iterator[tuple[str, int]]:
+def _numbered(
+    con: Any, name: str, facts: Facts, source: Source, wanted: NDArray[np.bool_]
+) -> Iterator[tuple[str, int]]:
     """Lay out the rows of some customers, who are numbers there; clear them away afterwards.
 
-    A view of the table's own name stands before it meanwhile, so that facts need not know.
+    A view of the table's own name stands before it meanwhile, so that facts need not know. Columns
+    that no fact names stay behind.
     """
     import pyarrow as pa
 
@@ -216,10 +221,12 @@ def _numbered(con: Any, name: str, wanted: NDArray[np.bool_]) -> Iterator[tuple[
     customer, copy = _customer(name), f"numbered_{name}"
     con.register("wanted_arrow", pa.table({"no": np.flatnonzero(wanted)}))
     some = "" if wanted.all() else " SEMI JOIN wanted_arrow AS w ON w.no = i.no"
+    asked = " ".join([*facts.passes.values(), fold_sql(facts, source)])
+    columns = con.sql(f'SELECT column_name FROM (DESCRIBE "{work}".main.{name})').fetchall()
+    others = "".join(f', t."{c}"' for (c,) in columns if c != customer and c in asked)
     con.execute(
-        f"CREATE OR REPLACE TEMP TABLE {copy} AS SELECT t.* REPLACE "
-        f"(CAST(i.no AS INTEGER) AS {customer}) "
-        f'FROM "{work}".main.{name} AS t '
+        f"CREATE OR REPLACE TEMP TABLE {copy} AS SELECT CAST(i.no AS INTEGER) AS {customer}{others}"
+        f' FROM "{work}".main.{name} AS t '
         f"JOIN (SELECT i.* FROM ids AS i{some}) AS i ON i.id = t.{customer}"
     )
     con.unregister("wanted_arrow")
