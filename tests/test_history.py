@@ -197,6 +197,28 @@ def test_the_beginning_of_a_table_is_kept_when_customers_are_cut_out() -> None:
     np.testing.assert_array_equal(alone, [[1]])
 
 
+@pytest.mark.parametrize("days", [(13,), tuple(range(4, 14))])
+def test_of_no_customers_every_operation_gives_no_answers(days: tuple[int, ...]) -> None:
+    """Seen to fail when fading added up no rows as whole numbers."""
+    given = rows((0, 13, 0, 1.5, 1, 2.0), n="sum", days="bits", score="last")
+    none = Panel(given.take(slice(0, 0)), 0, np.array(days), np.array(days))
+    answers = (
+        none.total("n", 4),
+        none.lifetime("n"),
+        none.trend("n", 4),
+        none.level("n", 4),
+        none.active_weeks("n", 4),
+        none.active_days("days", 4),
+        none.distinct("days", 4),
+        none.weeks_since("n"),
+        none.latest("score"),
+        none.earliest("score"),
+        none.longest_silence("n", 4),
+    )
+
+    assert [(len(days), 0)] * len(answers) == [answer.shape for answer in answers]
+
+
 def test_what_was_not_brought_is_missing() -> None:
     folded = FoldedWeeks(SUNDAY, np.array(["a"], dtype=object), {}, 13, np.array([0.0]))
     history = History(folded, [13])

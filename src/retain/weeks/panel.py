@@ -109,7 +109,8 @@ class Panel:
         ends, ages, cell = self._stretches(before)
         weighed = self._filled(measure) * (keep**ages)[self._now.week - self._first]
         size = (len(ends) + 1, self.customers)
-        added: Any = np.bincount(cell, weighed, size[0] * size[1]).reshape(size)
+        added = np.bincount(cell, weighed, size[0] * size[1]).astype(np.float64, copy=False)
+        added = added.reshape(size)  # (of nothing, whole numbers come back)
         for at in range(1, len(ends)):
             added[at] += added[at - 1] * keep ** int(ends[at] - ends[at - 1])
         out: Array = added[np.searchsorted(ends, self.as_ofs - before)]
