@@ -92,7 +92,9 @@ class KeptWeeks:
         import pyarrow as pa
 
         if np.any(rows.week[1:] < rows.week[:-1]):
-            rows = rows.take(np.argsort(rows.week, kind="stable"))
+            rows = rows.take(
+                np.argsort(narrowed(rows.week), kind="stable")
+            )  # short numbers sort fast
         edges = np.flatnonzero(np.diff(rows.week, prepend=rows.week[:1] - 1))
         weeks = rows.week[edges]
         ends = np.append(edges, len(rows))[1:]
