@@ -203,10 +203,10 @@ class _Events:
 
     Attributes
     ----------
-    who
-        Position of the customer.
-    day
-        Days from 1970 to when it happened.
+    cell
+        Position of the customer times the weeks of a run, and which of these weeks.
+    weekday
+        Days since the week began.
     lag
         Weeks between happening and being known; None where all are 0.
     numbers
@@ -215,19 +215,20 @@ class _Events:
         Position in the features' dictionary; number within the customer; -1 for none.
     """
 
-    who: Ints
-    day: Ints
+    cell: Ints
+    weekday: NDArray[np.int8]
     lag: Ints | None
     numbers: dict[str, NDArray[Any]]
     feature: NDArray[np.int16] | None
     user: NDArray[np.int16] | None
 
     def __len__(self) -> int:
-        return len(self.day)
+        return len(self.cell)
 
     def arrays(self) -> dict[str, Any]:
         """Every array by name."""
-        there = {name: getattr(self, name) for name in ("who", "day", "lag", "feature", "user")}
+        names = ("cell", "weekday", "lag", "feature", "user")
+        there = {name: getattr(self, name) for name in names}
         there = {name: values for name, values in there.items() if values is not None}
         return there | {f"number {name}": values for name, values in self.numbers.items()}
 
@@ -236,7 +237,7 @@ class _Events:
         """Put the arrays together again."""
         numbers = {k[7:]: v for k, v in there.items() if k.startswith("number ")}
         lag, feature, user = (there.get(name) for name in ("lag", "feature", "user"))
-        return cls(there["who"], there["day"], lag, numbers, feature, user)
+        return cls(there["cell"], there["weekday"], lag, numbers, feature, user)
 
     def take(self, keep: Any) -> _Events:
         return _Events.of({name: values[keep] for name, values in self.arrays().items()})
@@ -286,7 +287,7 @@ def sweep(
         tempfile.TemporaryDirectory(dir=log.scratch) as aside,
         ThreadPoolExecutor(1) as ahead,  # reads the next piece while this one is counted
     ):
-        waiting = _Waiting(span, Path(aside), calendar)
+        waiting = _Waiting(span, Path(aside))
         coming = ahead.submit(log.read, pieces[0]) if pieces else None
         while pieces or waiting.blocks:
             block = min(
@@ -297,10 +298,11 @@ def sweep(
                 assert coming is not None
                 batch, _ = coming.result(), pieces.pop(0)
                 coming = ahead.submit(log.read, pieces[0]) if pieces else None
-                events = _events(batch, calendar, users)
-                if wanted is not None and not _all_in(events.day, wanted, calendar):
-                    events = events.take(np.isin(_week(events.day, calendar), wanted))
-                waiting.add(events)
+                week, events = _events(batch, calendar, users, span)
+                if wanted is not None and not _all_in(week, wanted):
+                    is_wanted = np.isin(week, wanted)
+                    week, events = week[is_wanted], events.take(is_wanted)
+                waiting.add(week, events)
             run = waiting.pop(block)
             if run is not None:
                 yield _count(run, block * span, span, customers, top, calendar)
@@ -349,20 +351,19 @@ class _Run:
 class _Waiting:
     """Events that were read before their weeks' turn; on disk when there are too many."""
 
-    def __init__(self, span: int, folder: Path, calendar: Calendar) -> None:
-        self.span, self.folder, self.calendar = span, folder, calendar
+    def __init__(self, span: int, folder: Path) -> None:
+        self.span, self.folder = span, folder
         self.blocks: dict[int, _Run] = {}
         self._rows = self._put = 0
 
-    def add(self, events: _Events) -> None:
+    def add(self, week: Ints, events: _Events) -> None:
         """Sort events into runs of weeks."""
         if not len(events):
             return
-        low, high = (_week(int(d), self.calendar) // self.span for d in _ends(events.day))
+        low, high = int(week.min()) // self.span, int(week.max()) // self.span
         edges = np.array([0, len(events)])
         if low < high:
-            first = low * self.span * DAYS_PER_WEEK + self.calendar.anchor
-            blocks = (events.day - first) // (self.span * DAYS_PER_WEEK)
+            blocks = week // self.span - low
             if np.any(blocks[1:] < blocks[:-1]):  # few bits are sorted by counting
                 order = np.argsort(blocks.astype(np.min_scalar_type(high - low)), kind="stable")
                 events, blocks = events.take(order), blocks[order]
@@ -400,25 +401,26 @@ def _meets(piece: Piece, weeks: list[int], calendar: Calendar) -> bool:
     return bool(at < len(weeks) and weeks[at] <= _week(piece.high_day, calendar))
 
 
-def _ends(days: Ints) -> tuple[int, int]:
-    return int(days.min()), int(days.max())
-
-
-def _all_in(days: Ints, wanted: list[int], calendar: Calendar) -> bool:
+def _all_in(weeks: Ints, wanted: list[int]) -> bool:
     """Say whether every week between the first and the last is wanted."""
-    if not len(days):
+    if not len(weeks):
         return True
-    low, high = (_week(day, calendar) for day in _ends(days))
+    low, high = int(weeks.min()), int(weeks.max())
     at = bisect_left(wanted, low)
     return wanted[at : at + high - low + 1] == list(range(low, high + 1))
 
 
-def _events(batch: Batch, calendar: Calendar, users: Users | None) -> _Events:
-    day, known = batch.day, batch.day if batch.known is None else batch.known
-    return _Events(
-        who=batch.who,
-        day=day,
-        lag=None if known is day else _week(known, calendar) - _week(day, calendar),
+def _events(
+    batch: Batch, calendar: Calendar, users: Users | None, span: int
+) -> tuple[Ints, _Events]:
+    """Give the week of each event, and the events."""
+    known = batch.day if batch.known is None else batch.known
+    day = batch.day - calendar.anchor
+    week = day // DAYS_PER_WEEK
+    return week, _Events(
+        cell=batch.who * np.int32(span) + (week - week // span * span),
+        weekday=(day - week * DAYS_PER_WEEK).astype(np.int8),
+        lag=None if batch.known is None else _week(known, calendar) - week,
         numbers=batch.numbers,
         feature=batch.feature,
         user=None if users is None else users.of(batch.who, batch.user, known),
@@ -430,18 +432,16 @@ def _count(
 ) -> PanelRows:
     """Count the events of a run of weeks into a row per customer, week and lag that is met."""
     lags = np.array(sorted(run.lags))
-    first_day = calendar.last_day_number(low - 1) + 1
     is_met = np.zeros(customers * span * len(lags), dtype=bool)
     for one in run:
-        is_met[_place(one, first_day, span, lags)[0]] = True
+        is_met[_place(one, lags)] = True
     met = np.flatnonzero(is_met)
     row_of = np.empty(len(is_met), dtype=np.intp)  # only what is met is written and read
     row_of[met] = np.arange(len(met))
     rows: _Rows | None = None
     for one in run:
         rows = rows or _Rows(len(met), one, top)
-        place, weekday = _place(one, first_day, span, lags)
-        rows.add(row_of[place], weekday, one)
+        rows.add(row_of[_place(one, lags)], one)
     assert rows is not None
     cell = met // len(lags)
     week = cell % span + low
@@ -454,16 +454,12 @@ def _count(
     )
 
 
-def _place(events: _Events, first_day: int, span: int, lags: Ints) -> tuple[Ints, Ints]:
-    """Place of each event among customers, weeks and lags; and its day of the week, from 0."""
-    day = events.day - first_day
-    week = day // DAYS_PER_WEEK
-    place = events.who * np.int64(span)
-    place += week
-    if events.lag is not None and len(lags) > 1:
-        place *= len(lags)
-        place += np.searchsorted(lags, np.arange(lags[-1] + 1))[events.lag]
-    return place, day - week * DAYS_PER_WEEK
+def _place(events: _Events, lags: Ints) -> Ints:
+    """Place of each event among cells and lags."""
+    if events.lag is None or len(lags) == 1:
+        return events.cell
+    turn = np.searchsorted(lags, np.arange(lags[-1] + 1))
+    return events.cell.astype(np.intp) * len(lags) + turn[events.lag]
 
 
 def _joined(parts: list[_Events]) -> _Events:
@@ -491,7 +487,7 @@ class _Rows:
         self.sets: dict[str, Any] = {}
         self.tops = np.zeros((len(top) + 1, size), dtype=np.int64)
 
-    def add(self, row: Ints, weekday: Ints, events: _Events) -> None:
+    def add(self, row: Ints, events: _Events) -> None:
         """Count events into their rows."""
         self.events += np.bincount(row, minlength=self.size)
         for name, values in events.numbers.items():
@@ -502,7 +498,7 @@ class _Rows:
                     values = np.where(missing, 1.0 if name == "quantity" else 0.0, values)
             self.sums[name] += np.bincount(row, values, minlength=self.size)
         place = row * 8
-        place += weekday
+        place += events.weekday
         self.days[place] = 1
         if events.feature is not None:
             self._flag("features", row, events.feature)
