@@ -94,17 +94,20 @@ class FittedCurve:
         probability
             Calibrated probability within the headline horizon, shape (rows,).
         weeks_ago
-            How long before today the rows are of, shape (rows,) or one for all.
+            How long before today the rows are of, shape (rows,) or one for all: hazards were as
+            much lower then as they have grown since, the headline's too, beyond what `probability`
+            knows of it.
 
         Returns
         -------
         array
-            In [0, 1], never falling along a row, equal to `probability` at the headline horizon;
-            nan before `first`.
+            In [0, 1], never falling along a row, equal to `probability` of today at the headline
+            horizon; nan before `first`.
         """
         X, p = np.asarray(X, dtype=np.float64), np.asarray(probability, dtype=np.float64)
         since = np.exp(-self.drift * np.broadcast_to(weeks_ago, p.shape))
         whole = -np.log1p(-np.clip(p, EDGE, 1.0 - EDGE))
+        p = np.where(since == 1.0, p, -np.expm1(-whole * since))
         at_headline = self.horizons.index(self.headline)
         hazards = np.full((len(X), len(self.horizons)), np.nan)
         began = (0, *self.horizons[:-1])
@@ -117,7 +120,9 @@ class FittedCurve:
                 rate = hazards[:, at - 1] / (begin - began[at - 1])
                 hazards[:, at] = rate * (end - begin)
         early = slice(self.first, at_headline + 1)
-        hazards[:, early] *= (whole / np.maximum(hazards[:, early].sum(axis=1), EDGE))[:, None]
+        hazards[:, early] *= (whole * since / np.maximum(hazards[:, early].sum(axis=1), EDGE))[
+            :, None
+        ]
         curve = np.full_like(hazards, np.nan)
         curve[:, self.first :] = -np.expm1(-np.cumsum(hazards[:, self.first :], axis=1))
         # to the last bit, where rounding would part them
