@@ -316,7 +316,7 @@ class EventLog:
         if "recorded_at" in column:
             known = np.maximum(day, microseconds(column["recorded_at"])[0] // DAY)
         return Batch(
-            who=self._position[self.people.of(column["customer_id"])],
+            who=np.take(self._position, self.people.of(column["customer_id"]), mode="wrap"),
             day=day,
             known=known,
             numbers={name: column[name].to_numpy() for name in self._numbers},
@@ -368,9 +368,9 @@ class EventLog:
         position, texts = self._renumbered(piece.part)
         feature = None
         if "feature" in there:
-            feature = texts[table["feature"].to_numpy()]
+            feature = np.take(texts, table["feature"].to_numpy(), mode="wrap")
         return Batch(
-            who=position[table["who"].to_numpy()],
+            who=np.take(position, table["who"].to_numpy(), mode="wrap"),
             day=table["day"].to_numpy(),
             known=table["known"].to_numpy() if "known" in there else None,
             numbers={name: table[name].to_numpy() for name in self._numbers},

@@ -46,7 +46,8 @@ class Numbering:
             column = column.dictionary_encode()
         if pa.types.is_dictionary(column.type):
             codes = np.append(self._met(column.dictionary), np.int32(-1))
-            return codes[column.indices.fill_null(len(codes) - 1).to_numpy(zero_copy_only=False)]
+            indices = column.indices.fill_null(len(codes) - 1).to_numpy(zero_copy_only=False)
+            return np.take(codes, indices, mode="clip")  # faster than by narrow indices
         return self._met(column)
 
     def _reaches(self, low: int, high: int) -> bool:
