@@ -285,7 +285,9 @@ def _added_up(con: Any, facts: Facts, source: Source) -> PanelRows:
                     _later(out, at, there, *groups.last(values, order))
                 else:
                     out[there] = _both(op, out[there], groups.combined(op, values))
-        measures[name] = narrowed(np.round(out, 9) if op == "sum" else out)
+        measures[name] = narrowed(out)
+        if op == "sum" and measures[name].dtype.kind == "f":  # whole numbers are round already
+            measures[name] = narrowed(np.round(out, 9))
         if op == "last":
             measures[ORDER_OF.format(name)] = narrowed(at)
     return PanelRows(
@@ -358,14 +360,14 @@ def _later(out: Any, at: Any, there: Any, values: Any, order: Any) -> None:
 
 
 def _chained(parts: list[PanelRows], ops: dict[str, str]) -> PanelRows:
-    """Put customers together, one group of them after the other."""
+    """Put customers together, one group of them after the other, which are used up."""
     if not parts:
         return in_order([], ops)
     return PanelRows(
         np.concatenate([one.customer for one in parts]),
         np.concatenate([one.week for one in parts]),
         np.concatenate([one.lag for one in parts]),
-        {name: np.concatenate([one.measures[name] for one in parts]) for name in ops},
+        {name: np.concatenate([one.measures.pop(name) for one in parts]) for name in ops},
         ops,
     )
 
