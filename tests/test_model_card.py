@@ -221,7 +221,7 @@ def test_a_training_leaves_a_card_with_everything_it_must_hold(card):
         *("grade", "definition", "data", "leaks", "split", "learning", "figures", "calibration"),
         *("by_snapshot", "segments", "horizons", "capacity", "comparison", "differences"),
         *("drivers", "clv", "drift", "base_rates", "treatments", "retrain", "approved_by"),
-        *("approved_on", "tracking", "verdicts"),
+        *("approved_on", "tracking", "verdicts", "tide"),
     }
 
     assert held <= set(card)
@@ -289,6 +289,17 @@ def test_where_the_run_was_recorded_stands_in_a_file_of_its_own(folder, card):
 
     assert run["run_id"] not in (folder / "model_card.json").read_text("utf-8")
     assert card["tracking"]["file"] == "demo-churn.run.json"
+
+
+@pytest.mark.slow
+def test_a_drift_of_the_rate_of_leaving_is_said_with_its_doubt(card):
+    drifting = card | {"tide": {"yearly": 0.3, "doubt": 0.05, "growth": 0.2, "carried": 0.19}}
+    steady = card | {"tide": {"yearly": 0.02, "doubt": 0.05, "growth": 0.2, "carried": 0.0}}
+
+    assert card["tide"] is None  # less than a year, in which it could be the season
+    assert "+0.30 a year (standard error 0.05)" in render_document(model_document(drifting))
+    assert "carried on to today with +0.19 a year" in render_document(model_document(drifting))
+    assert "No drift is carried on" in render_document(model_document(steady))
 
 
 @pytest.mark.slow
