@@ -528,6 +528,8 @@ def test_nothing_judged_lies_within_a_purge_of_what_was_learnt(panel, monkeypatc
 
     monkeypatch.setattr(ChurnHead, "_train", watched_train)
     monkeypatch.setattr(ChurnHead, "raw_score", watched_score)
+    # whether there is a drift is asked of all weeks, and nobody is judged by it
+    monkeypatch.setattr("retain.model.fitting.yearly_tide", lambda *given, **more: None)
     fitted = fit_churn(X, panel.left, panel.when, panel.who, purge=PURGE, refits=0)
 
     assert len(pairs) == 9  # three settings on two folds, three folds to calibrate
@@ -567,6 +569,7 @@ def test_progress_is_told_and_an_earlier_choice_skips_the_search(panel):
 
     assert heard == [
         *["calibrating out of time"] * 3,
+        "looking for a drift of the base rate",
         "learning from every snapshot",
         "refit 1 of 1",
     ]

@@ -11,7 +11,7 @@ import numpy as np
 from retain import evaluate
 from retain.errors import SnapshotError
 from retain.jobs.opening import Company
-from retain.model import FittedChurn, FittedCurve, fit_churn, fit_curve, yearly_tide
+from retain.model import FittedChurn, FittedCurve, fit_churn, fit_curve
 from retain.snapshots import churned_by
 from retain.weeks import FoldedWeeks
 
@@ -97,9 +97,6 @@ def learnt_curve(rows: Observed, churn: FittedChurn, rule: Any, seed: int) -> Fi
     if not fair.any():
         return None
     age = (rows.when.max() - rows.when[fair]) / max(rule.ripe_weeks, 1)
-    tide = yearly_tide(
-        *(rows.X, rows.y, rows.when, rows.who), categorical=rows.categorical, seed=seed
-    )
     return fit_curve(
         rows.X[fair],
         rows.by[fair],
@@ -108,7 +105,7 @@ def learnt_curve(rows: Observed, churn: FittedChurn, rule: Any, seed: int) -> Fi
         0.5**age,
         # for the evening on which the youngest rows were over
         weeks_ago=rows.when.max() + rule.ripe_weeks - rows.when[fair],
-        tide=tide,
+        tide=churn.tide,
         horizons=rows.horizons,
         headline=rule.horizon_weeks,
         categorical=rows.categorical,

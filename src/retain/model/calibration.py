@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,16 @@ class LogitCalibrator:
     def __call__(self, raw: Any) -> Floats:
         """Return calibrated probabilities for raw log-odds."""
         return expit(self.slope * np.asarray(raw, dtype=np.float64) + self.shift)
+
+    def moved(self, log_odds: float) -> LogitCalibrator:
+        """Return the same map with all log-odds moved.
+
+        Examples
+        --------
+        >>> LogitCalibrator(1.0, 0.5).moved(0.25)
+        LogitCalibrator(slope=1.0, shift=0.75)
+        """
+        return replace(self, shift=self.shift + log_odds)
 
     @classmethod
     def fit(cls, raw: Any, y: Any, weight: Any, periods: float) -> LogitCalibrator:

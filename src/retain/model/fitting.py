@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from retain.errors import SnapshotError
 from retain.model.calibration import LogitCalibrator, ScaleCalibrator, expit
 from retain.model.heads import ChurnHead, ClvHead, log_level
+from retain.model.tide import YEAR_WEEKS, Tide, yearly_tide
 
 __all__ = [
     "SETTINGS",
@@ -65,6 +66,8 @@ class FittedChurn:
     out_of_bag
         Probability of each row by refits whose resample left its customer out, shape (rows,);
         nan where none did.
+    tide
+        Whether the base rate drifts; None: there is no telling.
     """
 
     head: ChurnHead
@@ -73,6 +76,7 @@ class FittedChurn:
     chosen: dict[str, Any] = field(default_factory=dict)
     out_of_time: dict[str, Any] = field(default_factory=dict)
     out_of_bag: Floats | None = None
+    tide: Tide | None = None
 
     def predict(self, X: Any) -> Floats:
         """Return calibrated probabilities, shape (rows,)."""
@@ -249,6 +253,12 @@ def fit_churn(
         calibrator = LogitCalibrator.fit(raw[seen], y[seen], count, periods)
     else:
         calibrator = LogitCalibrator()
+    progress("looking for a drift of the base rate")
+    tide = yearly_tide(X, y, when, who, categorical=categorical, seed=seed)
+    if tide is not None and seen.any():  # from the weeks of the level to the evening of today
+        level_at = float(np.average(when[seen], weights=_recent(when[seen], purge)))
+        years = (when.max() + purge - level_at) / YEAR_WEEKS
+        calibrator = calibrator.moved(tide.believed(tide.unexplained) * years)
     progress("learning from every snapshot")
     head.fit(X, y)
     others, left_out = [], np.zeros((2, len(y)))  # sum of scores, and of how many
@@ -270,6 +280,7 @@ def fit_churn(
         chosen,
         {"rows": np.flatnonzero(seen), "raw": raw[seen]},
         out_of_bag,
+        tide,
     )
 
 

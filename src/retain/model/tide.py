@@ -35,10 +35,14 @@ class Tide:
         As found; 0.3 is about a third more leavers where few leave.
     doubt
         Its standard error, customers counted and not their rows.
+    unexplained
+        By how much they grew in a year beyond what the features tell, which know a part of the
+        time: the growth that a model leaves undone which learns from old rows.
     """
 
     yearly: float
     doubt: float
+    unexplained: float = 0.0
 
     def believed(self, growth: float) -> float:
         """Return as much of a growth as is believed: the less, the less the tide is beyond doubt.
@@ -46,8 +50,8 @@ class Tide:
         Examples
         --------
         >>> tide = Tide(0.4, 0.2)
-        >>> tide.believed(0.2), tide.believed(-0.2), Tide(0.1, 0.2).believed(0.2)
-        (0.15, 0.0, 0.0)
+        >>> round(tide.believed(0.4), 9), tide.believed(-0.4), Tide(0.1, 0.2).believed(0.4)
+        (0.3, 0.0, 0.0)
         """
         if abs(self.yearly) <= self.doubt or growth * self.yearly < 0:
             return 0.0
@@ -102,7 +106,9 @@ def yearly_tide(
     firmness = float(apart**2 @ (chance * (1.0 - chance)))
     moved = apart * (y - chance)
     doubt = float(np.sqrt((np.bincount(number, moved) ** 2).sum()))
-    return Tide(float(moved.sum()) / firmness, doubt / firmness)
+    plain = year - year.mean()
+    unexplained = float(plain @ (y - chance)) / float(plain**2 @ (chance * (1.0 - chance)))
+    return Tide(float(moved.sum()) / firmness, doubt / firmness, unexplained)
 
 
 def _is_of_the_week(column: Floats, when: Any) -> bool:
