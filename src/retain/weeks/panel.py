@@ -381,8 +381,7 @@ class Panel:
             if ("rows", key) not in self._cache:
                 self._cache["rows", key] = _sums_before(values)
             return np.subtract(self._until(key, before), self._until(key, start), dtype=np.float64)
-        if len(self.as_ofs) < FEW_DATES:
-            return self._added(values, self._bound(start), self._bound(before))
+        # other sums depend on their order in the last digit: the same one whatever dates are asked
         summed = self._cumulated(key, values)
         return summed[self._ends(before)] - summed[self._ends(start)]
 
@@ -391,18 +390,6 @@ class Panel:
         if ("until", key, back) not in self._cache:
             self._cache["until", key, back] = self._cache["rows", key][self._bound(back)]
         return self._cache["until", key, back]
-
-    @staticmethod
-    def _added(values: Any, begins: NDArray[np.int64], ends: NDArray[np.int64]) -> Array:
-        """Add up the values of runs of rows that follow each other, shape (as_ofs, customers)."""
-        out = np.zeros(begins.shape)
-        for begin, end, added in zip(begins, ends, out, strict=True):
-            there = np.flatnonzero(begin < end)
-            if len(there):
-                edges = np.stack([begin[there], end[there]], axis=1).reshape(-1)
-                edges = edges[: -1 if edges[-1] == len(values) else None]
-                added[there] = np.add.reduceat(values, edges)[::2]
-        return out
 
     def _sum(self, measure: str, weeks: int | None, before: int, power: int) -> Array:
         values = self._filled(measure)
