@@ -71,6 +71,10 @@ class Observed:
             X, y, when, who, table[:, np.searchsorted(as_ofs, when), who].T, horizons, **more
         )
 
+    def weeks_ago(self, when: Any, rule: Any) -> Any:
+        """Count the weeks from each week to the evening on which the youngest rows were over."""
+        return self.when.max() + rule.ripe_weeks - when
+
     def known_on(self, week: int, rule: Any) -> Observed:
         """Return the rows that could be learnt from on the evening of `week`, and no later fact."""
         ripe = self.when + rule.ripe_weeks <= week
@@ -103,8 +107,7 @@ def learnt_curve(rows: Observed, churn: FittedChurn, rule: Any, seed: int) -> Fi
         churn.out_of_bag[fair],
         rows.who[fair],
         0.5**age,
-        # for the evening on which the youngest rows were over
-        weeks_ago=rows.when.max() + rule.ripe_weeks - rows.when[fair],
+        weeks_ago=rows.weeks_ago(rows.when[fair], rule),
         tide=churn.tide,
         horizons=rows.horizons,
         headline=rule.horizon_weeks,

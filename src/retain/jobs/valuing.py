@@ -18,7 +18,7 @@ from retain.baselines import (
     rfm_from_payments,
 )
 from retain.errors import RetainError
-from retain.jobs.horizons import Leaving
+from retain.jobs.horizons import Leaving, Observed
 from retain.jobs.opening import Company
 from retain.model import FittedClv, fit_clv
 from retain.snapshots import (
@@ -117,8 +117,8 @@ def learn_value(
     def share(leaving: Leaving | None, rows: Any) -> Any:
         if leaving is None or leaving.rows is None:
             return None
-        fair = _fair(leaving, when[rows], who[rows])
-        ago = leaving.rows.when.max() + company.churn.ripe_weeks - when[rows]
+        fair = _fair(leaving.rows, leaving.churn.out_of_bag, when[rows], who[rows])
+        ago = leaving.rows.weeks_ago(when[rows], company.churn)
         given = M[rows], eligible[rows], learnt, fair, ago
         return shares(company.churn, company.clv, leaving, *given)
 
@@ -202,18 +202,17 @@ def shares(
     return out
 
 
-def _fair(leaving: Leaving, when: Any, who: Any) -> Any:
+def _fair(rows: Observed, out_of_bag: Any, when: Any, who: Any) -> Any:
     """Look up probabilities by models that had not learnt from the row's customer; nan if none."""
     out = np.full(len(when), np.nan)
-    if leaving.rows is None or leaving.churn.out_of_bag is None:
+    if out_of_bag is None:
         return out
-    rows = leaving.rows
     wide = int(max(rows.who.max(initial=0), who.max(initial=0))) + 1
     key, asked = rows.when * wide + rows.who, when * wide + who
     order = np.argsort(key)
     at = order[np.minimum(np.searchsorted(key, asked, sorter=order), len(key) - 1)]
     found = key[at] == asked
-    out[found] = leaving.churn.out_of_bag[at[found]]
+    out[found] = out_of_bag[at[found]]
     return out
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from retain.model.calibration import expit, logit
 from retain.model.heads import ChurnHead
-from retain.model.tide import Tide
+from retain.model.tide import YEAR_WEEKS, Tide
 
 __all__ = ["FittedCurve", "fit_curve"]
 
@@ -41,7 +41,6 @@ STIFFNESS: dict[str, Any] = {"min_child_samples": 200, "l2": 20.0}
 LEVELLING = 5  # steps, each of which leaves a small part of what was left
 EDGE = 1e-9
 POWER_PULL = 10.0  # towards one, worth some ten rows
-YEAR_WEEKS = 52
 GROWTH_STEPS, MOST_GROWTH = 8, 3.0  # Newton's; of a log in all
 
 

@@ -83,7 +83,9 @@ def yearly_tide(
     year = np.asarray(when, dtype=np.float64) / YEAR_WEEKS
     if not len(y) or np.ptp(year) < 1.0:
         return None
-    told = [at for at in range(X.shape[1]) if not _is_of_the_week(X[:, at], np.asarray(when))]
+    # what everyone has in common in each week tells the date
+    _, some, week = np.unique(year, return_index=True, return_inverse=True)
+    told = [at for at in range(X.shape[1]) if not _are_equal(X[:, at], X[some, at][week])]
     codes = {at: place for place, at in enumerate(told)}
     coded = tuple(codes[at] for at in categorical or () if at in codes)
     X = X[:, told]
@@ -111,8 +113,5 @@ def yearly_tide(
     return Tide(float(moved.sum()) / firmness, doubt / firmness, unexplained)
 
 
-def _is_of_the_week(column: Floats, when: Any) -> bool:
-    """Say whether everyone has the same value in each week."""
-    first = np.unique(when, return_index=True, return_inverse=True)
-    same = column[first[1]][first[2]]
-    return bool(((column == same) | (np.isnan(column) & np.isnan(same))).all())
+def _are_equal(one: Floats, other: Floats) -> bool:
+    return bool(((one == other) | (np.isnan(one) & np.isnan(other))).all())
