@@ -92,9 +92,8 @@ class KeptWeeks:
         import pyarrow as pa
 
         if np.any(rows.week[1:] < rows.week[:-1]):
-            rows = rows.take(
-                np.argsort(narrowed(rows.week), kind="stable")
-            )  # short numbers sort fast
+            # short numbers sort fast
+            rows = rows.take(np.argsort(narrowed(rows.week), kind="stable"))
         edges = np.flatnonzero(np.diff(rows.week, prepend=rows.week[:1] - 1))
         weeks = rows.week[edges]
         ends = np.append(edges, len(rows))[1:]
@@ -340,4 +339,4 @@ def _aside(path: Path) -> Path:
 
 
 def _hash(values: list[str]) -> str:
-    return hashlib.sha256("\x1f".join(values).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
