@@ -19,6 +19,7 @@ from witness import cut
 from retain.tables import Tables
 from retain.weeks import FOLDS, Calendar, FoldedWeeks, PanelRows, tablefold
 from retain.weeks.calendar import WEEKDAYS
+from retain.weeks.facts import FACTS, payments
 from retain.weeks.fold import most_used_features
 from retain.weeks.kept import KeptWeeks
 from retain.weeks.streams import day_number
@@ -287,6 +288,19 @@ def test_tables_folded_some_customers_at_a_time_give_the_same_weeks(
         monkeypatch.setattr(tablefold, "PART_ROWS", 1)
         same(whole, fold(tables, copies()))
         assert there == tables.con.sql(counted).fetchall()
+
+
+def test_arrays_find_the_purchase_day_before_as_the_ordered_pass_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Seen to fail when days of two customers were not told apart, and when each row was a day."""
+    rows = "b 2024-03-01 5\na 2024-05-01 7\nb 2024-03-01 9\na 2024-05-03 3\nb 2023-12-30 1\n"
+    frame = table("customer_id paid_at amount", rows + "c 2024-06-01 -4").astype({"amount": float})
+    for frames in ({"payments": frame}, {"payments": frame[-1:]}):
+        with read(frames) as tables, monkeypatch.context() as patched:
+            found = fold(tables)
+            patched.setitem(FACTS, "payments", lambda s: dataclasses.replace(payments(s), once={}))
+            same(fold(tables), found)
 
 
 def test_of_a_changed_table_only_the_customers_who_changed_are_folded_again(

@@ -424,14 +424,12 @@ def payments(source: Source) -> Facts:
         adds["cost"] = f"CASE WHEN {took} THEN coalesce(CAST(cost AS DOUBLE), 0.0) ELSE 0.0 END"
         ops["cost"] = "sum"
     plain = Stream("payments", day, source.known(day), seconds("paid_at"), adds)
-    passes = source.with_earlier(
-        "pass_purchases",
+    bought = (
         f"SELECT customer_id, {day} AS day, {source.known(day)} AS known_day FROM payments "
-        f"WHERE {took}",
-        ("customer_id",),
-        "day",
-        "day",
-        is_once=True,
+        f"WHERE {took}"
+    )
+    passes = source.with_earlier(
+        "pass_purchases", bought, ("customer_id",), "day", "day", is_once=True
     )
     # a purchase day that turns up late splits a gap that had counted as one
     later = (
@@ -461,7 +459,8 @@ def payments(source: Source) -> Facts:
         },
         "last_day IS NOT NULL OR next_day IS NOT NULL",
     )
-    return Facts((plain, gaps), ops, passes=passes)
+    once = {} if source.has("recorded_at") else {"pass_purchases": bought}
+    return Facts((plain, gaps), ops, passes=passes, once=once)
 
 
 def departures(source: Source) -> Facts:

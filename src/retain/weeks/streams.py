@@ -233,12 +233,16 @@ class Facts:
         Measure name to the column whose texts its codes stand for.
     passes
         Temporary tables that the streams read: name to SELECT, in the order in which they run.
+    once
+        Passes that add to each day of a customer the one before, where all days are known at once:
+        name to SELECT of the rows. Arrays find it faster than an ordered pass.
     """
 
     streams: tuple[Stream, ...]
     ops: dict[str, str]
     dictionaries: dict[str, str] = field(default_factory=dict)
     passes: dict[str, str] = field(default_factory=dict)
+    once: dict[str, str] = field(default_factory=dict)
 
     @property
     def folded(self) -> dict[str, str]:

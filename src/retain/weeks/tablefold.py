@@ -27,7 +27,7 @@ __all__ = ["fold_sql", "fold_table"]
 FOLD_VERSION = (
     4  # raise when the meaning of a measure changes, so that stored weeks are folded again
 )
-PART_ROWS = 400_000  # rows of a table that are folded in one go
+PART_ROWS = 900_000  # rows of a table that are folded in one go
 
 Ints = NDArray[np.int64]
 
@@ -185,7 +185,7 @@ def _folded(
                 continue
             only = f"WHERE {_customer(name)} BETWEEN {some[0]} AND {some[-1]}"
             con.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT * FROM {view} {only}")
-            with _passes(con, facts):
+            with _passes(con, facts, source):
                 parts.append(_added_up(con, facts, source))
     return _chained(parts, facts.folded)
 
@@ -238,13 +238,29 @@ def _numbered(
 
 
 @contextlib.contextmanager
-def _passes(con: Any, facts: Facts) -> Iterator[None]:
-    """Lay out the ordered passes that the facts read, and clear them away."""
+def _passes(con: Any, facts: Facts, source: Source) -> Iterator[None]:
+    """Lay out the ordered passes that the facts read, and clear them away.
+
+    A pass that is read once is a view, so that only what is asked of it is made; of another the
+    columns stay behind that nothing later names.
+    """
+    later = [*facts.passes.values(), *(_facts_sql(one, source, facts.ops) for one in facts.streams)]
+    made = []
     for name, sql in facts.passes.items():
-        con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
+        later.pop(0)
+        kind, listed = "VIEW", "*"
+        if name in facts.once:
+            con.register(name, _with_before(con.sql(facts.once[name]).to_arrow_table()))
+            made.append(f"DROP VIEW {name}")
+            continue
+        if sum(one.count(name) for one in later) > 1:
+            kind, columns = "TABLE", con.sql(f"SELECT column_name FROM (DESCRIBE {sql})").fetchall()
+            listed = ", ".join(f'"{c}"' for (c,) in columns if any(c in one for one in later))
+        con.execute(f"CREATE OR REPLACE TEMP {kind} {name} AS SELECT {listed} FROM ({sql})")
+        made.append(f"DROP {kind} {name}")
     yield
-    for name in reversed(facts.passes):
-        con.execute(f"DROP TABLE {name}")
+    for drop in reversed(made):
+        con.execute(drop)
 
 
 # -- what arrays do ---------------------------------------------------------------------------
@@ -299,15 +315,40 @@ def _added_up(con: Any, facts: Facts, source: Source) -> PanelRows:
     )
 
 
+def _with_before(rows: Any) -> Any:
+    """Give each customer's days once, and the one before: as `with_earlier` does in SQL."""
+    import pyarrow as pa
+
+    who, day = (rows[name].to_numpy().astype(np.int64) for name in ("customer_id", "day"))
+    low, span = (day.min(), np.ptp(day) + 1) if len(day) else (0, 1)
+    key = _Groups(who * span + day - low).keys
+    who, day = key // span, key % span + low
+    before = pa.array(np.roll(day, 1), mask=np.diff(who, prepend=-1) != 0)
+    return pa.table({"customer_id": who, "day": day, "known_day": day, "before": before})
+
+
+def _sorting(key: Ints) -> Any:
+    """Say how to put numbers of 0 or more in order: equal ones stay as they are."""
+    if not np.any(key[1:] < key[:-1]):
+        return slice(None)
+    order = np.argsort(key.astype(np.uint16), kind="stable")  # short numbers sort fast
+    top, shift = int(key.max()), 16
+    while top >> shift:
+        digit = (key >> shift).astype(np.uint16)[order]
+        order = order[np.argsort(digit, kind="stable")]
+        shift += 16
+    return order
+
+
 class _Groups:
     """Rows by their keys: what equal ones say together."""
 
     def __init__(self, key: Ints) -> None:
-        self.order = np.argsort(key, kind="stable")
+        self.order = _sorting(key)
         key = key[self.order]
-        self.begins = np.flatnonzero(np.diff(key, prepend=key[:1] - 1))
-        self.keys = key[self.begins]
-        self.is_single = len(self.keys) == len(key)
+        self.begins = np.append(0, np.flatnonzero(key[1:] != key[:-1]) + 1)[: len(key)]
+        self.is_single = len(self.begins) == len(key)
+        self.keys = key if self.is_single else key[self.begins]
 
     def combined(self, op: str, values: NDArray[Any]) -> NDArray[Any]:
         """Sum, smallest, greatest or union of each group."""
