@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from tiny import fold, read, tiny
 
 from retain.weeks.laid import lay_down, let_go, size_of
+from retain.weeks.rows import PanelRows, WeekByWeek
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +52,34 @@ def test_a_type_that_holds_the_numbers_of_all_parts_is_chosen(tmp_path: Path, fo
     np.testing.assert_array_equal(laid.measures["events"][n:], wide.measures["events"])
     assert laid.customer[n] == usage.customer[0] + len(folded.customers)
     assert 0 < size_of(folded) < size_of(lay_down(tmp_path, lambda: parts))
+
+
+@pytest.mark.parametrize("is_whole", [False, True])
+def test_rows_that_lie_week_by_week_are_the_rows_in_order(folded, is_whole) -> None:
+    """Seen to fail when a cut said by itself in which week the table begins."""
+    usage = folded.panels["usage"]
+    first = int(usage.week.min())
+    late = replace(usage, lag=usage.lag + np.arange(len(usage)) % 5, begins=first - 1)
+    parts = [late.take(late.week == week) for week in np.unique(late.week)]
+    assert WeekByWeek(parts, late.ops).begins == replace(late, begins=0).begins
+    lying = WeekByWeek(parts, late.ops, late.begins)
+    if is_whole:
+        assert lying.whole.begins == late.begins
+    week, of = int(usage.week.max()), len(folded.customers)
+    pairs: list[tuple[PanelRows, PanelRows]] = [
+        *((lying.of_customers(*cut), late.of_customers(*cut)) for cut in ((0, 1), (1, of))),
+        (lying.known_by(week), late.known_by(week)),
+        (lying.known_by(week).of_customers(1, of), late.known_by(week).of_customers(1, of)),
+        (lying.take(late.lag > 0), late.take(late.lag > 0)),
+        (pickle.loads(pickle.dumps(lying)), late),
+    ]
+    for one, other in pairs:
+        assert len(one) == len(other) > 0
+        assert (one.ops, one.begins) == (other.ops, other.begins)
+        for what in ("customer", "week", "lag"):
+            np.testing.assert_array_equal(getattr(one, what), getattr(other, what))
+        for measure, values in other.measures.items():
+            np.testing.assert_array_equal(one.measures[measure], values)
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="Linux tells what is in memory")

@@ -248,10 +248,9 @@ def fold_kept(folder, store, monkeypatch, *, customers=None):
     write_rows, sum_up = KeptWeeks.write_rows, eventlog.sum_up
     with monkeypatch.context() as patch:
 
-        def note_weeks(self, *arguments):
-            found = write_rows(self, *arguments)
-            written.extend(found)
-            return found
+        def note_weeks(self, rows, numbers):
+            write_rows(self, rows, numbers)
+            written.extend(np.unique(rows.week).tolist())
 
         def note_file(path, *arguments):
             scanned.append(path.name)

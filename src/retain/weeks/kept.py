@@ -79,8 +79,8 @@ class KeptWeeks:
         self.book = {**self.book, "content": "", "weeks": left}
         self._save()
 
-    def write_rows(self, rows: PanelRows, numbers: NDArray[np.int32]) -> dict[int, PanelRows]:
-        """Write all rows of a run of weeks, a file a week; return them by week.
+    def write_rows(self, rows: PanelRows, numbers: NDArray[np.int32]) -> None:
+        """Write all rows of a run of weeks, a file a week.
 
         Parameters
         ----------
@@ -97,14 +97,11 @@ class KeptWeeks:
         edges = np.flatnonzero(np.diff(rows.week, prepend=rows.week[:1] - 1))
         weeks = rows.week[edges]
         ends = np.append(edges, len(rows))[1:]
-        written = {}
         for week, first, end in zip(weeks.tolist(), edges, ends, strict=True):
             one = rows.take(slice(first, end))
             measures = {name: narrowed(values) for name, values in one.measures.items()}
             table = {"customer": numbers[one.customer], "lag": one.lag, **measures}
             _write(self._path(str(week)), pa.table(table))
-            written[week] = one
-        return written
 
     def read_rows(self, weeks: Iterable[int], positions: NDArray[np.int32]) -> dict[int, PanelRows]:
         """Read what `write_rows` wrote, by week.
@@ -124,7 +121,11 @@ class KeptWeeks:
             columns = {name: table[name].to_numpy() for name in table.column_names}
             who = positions[columns.pop("customer")]
             rows = PanelRows(
-                who, np.full(len(who), week, np.int32), columns.pop("lag"), columns, {}
+                who,
+                np.broadcast_to(np.int32(week), len(who)),
+                columns.pop("lag"),
+                columns,
+                {},
             )
             if len(who) and (np.any(who < 0) or np.any(np.diff(who) < 0)):
                 if np.any(who < 0):

@@ -7,7 +7,7 @@ not fit. Rows lie ordered by customer: `FoldedWeeks.of_customers` reads one run 
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retain.weeks.rows import FoldedWeeks, PanelRows
+from retain.weeks.rows import FoldedWeeks, PanelRows, WeekByWeek
 
 __all__ = ["lay_down", "let_go", "size_of"]
 
 
 def size_of(folded: FoldedWeeks) -> int:
     """Count the bytes that the rows of all panels hold."""
-    arrays = (array for rows in folded.panels.values() for array in _arrays(rows).values())
-    return sum(array.nbytes for array in arrays)
+    return sum(array.nbytes for array in _held(folded))
 
 
 def lay_down(folder: Path, parts: Callable[[], Iterable[FoldedWeeks]]) -> FoldedWeeks:
@@ -97,11 +96,17 @@ def let_go(folded: FoldedWeeks) -> None:
     """
     if not hasattr(mmap.mmap, "madvise"):
         return  # Windows trims by itself
+    for array in _held(folded):
+        held: Any = array.base
+        if isinstance(held, mmap.mmap):
+            held.madvise(mmap.MADV_DONTNEED)
+
+
+def _held(folded: FoldedWeeks) -> Iterator[NDArray[Any]]:
+    """Give what the rows of all panels hold, as it lies."""
     for rows in folded.panels.values():
-        for array in _arrays(rows).values():
-            held: Any = array.base
-            if isinstance(held, mmap.mmap):
-                held.madvise(mmap.MADV_DONTNEED)
+        for part in rows.parts if isinstance(rows, WeekByWeek) else [rows]:
+            yield from _arrays(part).values()
 
 
 def _arrays(rows: PanelRows) -> dict[str, NDArray[Any]]:

@@ -12,7 +12,7 @@ from retain.tables.memory import give_back
 from retain.weeks.calendar import DAYS_PER_WEEK, Calendar
 from retain.weeks.facts import usage
 from retain.weeks.kept import KeptWeeks, number_customers
-from retain.weeks.rows import PanelRows, in_order, narrowed
+from retain.weeks.rows import PanelRows, WeekByWeek, narrowed
 from retain.weeks.streams import MASK_VALUES, WORD_BITS, Facts, Source
 from retain.weeks.sweep import Users, sweep
 
@@ -85,12 +85,11 @@ def fold_log(
         touched = set().union(*(files.get(name) or before[name] for name in other)) & expected
         touched |= expected - set(map(int, there))
         number, position = number_customers(numbers.setdefault("customers", []), ids)
-        written: dict[int, PanelRows] = {}
         if touched or set(map(int, there)) != expected:
             kept.forget({str(week) for week in touched | set(map(int, there)) - expected})
             parts = [at for at, weeks in enumerate(files.values()) if touched & weeks]
             for run in runs_of(parts, touched):
-                written |= kept.write_rows(run, number)
+                kept.write_rows(run, number)
             made_of: dict[int, list[str]] = {}
             for name, weeks in files.items():
                 for week in weeks:
@@ -107,10 +106,9 @@ def fold_log(
                 listed,
             )
         give_back()
-        read = kept.read_rows(sorted(expected - set(written)), position)
-        runs = [rows for _, rows in sorted((written | read).items())]
+        runs = list(kept.read_rows(sorted(expected), position).values())
     facts = _facts(source, features, 0 if users is None else users.most)
-    return in_order(runs, facts.folded)
+    return WeekByWeek(runs, facts.folded)
 
 
 def _facts(source: Source, features: list[str], most_users: int) -> Facts:

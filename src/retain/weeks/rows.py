@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from retain.weeks.streams import ORDER_OF
 __all__ = [
     "FoldedWeeks",
     "PanelRows",
+    "WeekByWeek",
     "in_order",
     "kept",
     "narrowed",
@@ -75,6 +77,16 @@ class PanelRows:
             measures={name: values[keep] for name, values in self.measures.items()},
         )
 
+    def known_by(self, week: int) -> PanelRows:
+        """Keep what was known by the end of `week`."""
+        return kept(self, self.week + self.lag <= week)
+
+    def of_customers(self, first: int, last: int) -> PanelRows:
+        """Cut out the customers at positions `first` to `last` (exclusive), counted from there."""
+        edges = np.array([first, last], dtype=self.customer.dtype)  # else all are converted
+        cut = self.take(slice(*np.searchsorted(self.customer, edges)))
+        return replace(cut, customer=cut.customer - first)
+
 
 def narrowed(values: NDArray[Any]) -> NDArray[Any]:
     """Give whole numbers the smallest type that holds them; others are left as they are."""
@@ -106,24 +118,22 @@ def in_order(parts: list[PanelRows], ops: dict[str, str]) -> PanelRows:
     ops
         Measure name to how it combines.
     """
-    counts, places = _places([one.customer for one in parts])
+    customer = _end_to_end([one.customer for one in parts], np.int32)
+    order = np.argsort(narrowed(customer), kind="stable")  # short numbers sort fast
 
     def laid(columns: list[NDArray[Any]], kind: Any) -> NDArray[Any]:
-        out = np.empty(int(counts.sum()), dtype=kind)
-        for column, place in zip(columns, places, strict=True):
-            out[place] = column
-        return out
+        return np.take(_end_to_end(columns, kind), order, mode="clip")
 
     measures = {}
     for name, op in ops.items():
         kinds = [one.measures[name].dtype for one in parts if name in one.measures]
         none = np.dtype(np.int64 if op == "bits" else np.float64)
         kind = np.result_type(*kinds) if kinds else none
-        zeros: Any = np.broadcast_to(np.zeros(1, kind), int(counts.sum()))
-        columns = [one.measures.pop(name, zeros[: len(one)]) for one in parts]
+        zero = np.zeros(1, kind)
+        columns = [one.measures.pop(name, np.broadcast_to(zero, len(one))) for one in parts]
         measures[name] = laid(columns, kind)
     return PanelRows(
-        customer=np.repeat(np.arange(len(counts), dtype=np.int32), counts),
+        customer=np.take(customer, order, mode="clip"),
         week=laid([one.week for one in parts], np.int32),
         lag=laid([one.lag for one in parts], np.int32),
         measures=measures,
@@ -131,32 +141,82 @@ def in_order(parts: list[PanelRows], ops: dict[str, str]) -> PanelRows:
     )
 
 
-def _places(parts: list[NDArray[Any]]) -> tuple[Ints, list[Ints]]:
-    """Count the rows of each customer; say of each part's rows where they go, customer by customer.
+def _end_to_end(columns: list[NDArray[Any]], kind: Any) -> NDArray[Any]:
+    return np.concatenate([*columns, np.zeros(0, kind)], dtype=kind)
 
-    A part's rows are ordered by customer; of one customer, those of earlier parts come first.
+
+class WeekByWeek(PanelRows):
+    """Rows that lie as they are kept, one run of weeks after another, until they are asked for.
+
+    A cut of some customers is put in order by itself, while it fits the cache; the rows of all
+    customers, only when somebody asks for those.
+
+    Parameters
+    ----------
+    parts, ops
+        As for `in_order`.
+    begins
+        As for `PanelRows`.
     """
-    size = max((int(one[-1]) + 1 for one in parts if len(one)), default=0)
-    counts, ranks = np.zeros(size, dtype=np.int64), []
-    for customer in parts:
-        steps = np.diff(customer)
-        assert np.all(steps >= 0), "rows are not ordered by customer"
-        rank: Any = 0  # which one of several rows of the customer
-        if np.all(steps > 0):
-            counts[customer] += 1
-        else:
-            new = np.flatnonzero(np.append(True, steps > 0)[: len(customer)])
-            many = np.diff(np.append(new, len(customer)))
-            counts[customer[new]] += many
-            rank = np.arange(len(customer)) - np.repeat(new, many)
-        ranks.append(rank)
-    free = np.cumsum(counts) - counts
-    places = []
-    for customer, rank in zip(parts, ranks, strict=True):
-        place = free[customer] + rank
-        free[customer] = place + 1  # of several, the last one stays
-        places.append(place)
-    return counts, places
+
+    parts: list[PanelRows]
+
+    def __init__(self, parts: list[PanelRows], ops: dict[str, str], begins: int = 0) -> None:
+        first = (int((one.week + one.lag).min()) for one in parts if len(one))
+        begins = begins or min(first, default=10**6)
+        self.__dict__.update(parts=parts, ops=ops, begins=begins)
+
+    def __reduce__(self) -> Any:
+        """Travel as plain rows: parts may lie in files."""
+        one = self.whole
+        return PanelRows, (one.customer, one.week, one.lag, one.measures, one.ops, one.begins)
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return sum(len(one) for one in self.parts)
+
+    @cached_property
+    def whole(self) -> PanelRows:
+        """All rows in order."""
+        parts = [replace(one, measures=dict(one.measures)) for one in self.parts]
+        return replace(in_order(parts, self.ops), begins=self.begins)
+
+    def known_by(self, week: int) -> PanelRows:
+        """Keep what was known by the end of `week`."""
+        if "whole" in self.__dict__:
+            return self.whole.known_by(week)
+        return WeekByWeek([one.known_by(week) for one in self.parts], self.ops, self.begins)
+
+    def of_customers(self, first: int, last: int) -> PanelRows:
+        """Cut out the customers at positions `first` to `last` (exclusive), counted from there."""
+        if "whole" in self.__dict__:
+            return self.whole.of_customers(first, last)
+        cut = in_order([one.of_customers(first, last) for one in self.parts], self.ops)
+        return replace(cut, begins=self.begins)
+
+    def take(self, keep: Any) -> PanelRows:
+        """Keep the rows that `keep` (mask, slice or positions) selects."""
+        return self.whole.take(keep)
+
+    @property
+    def customer(self) -> Any:
+        """Position of each row's customer."""
+        return self.whole.customer
+
+    @property
+    def week(self) -> Any:
+        """Week of each row."""
+        return self.whole.week
+
+    @property
+    def lag(self) -> Any:
+        """Weeks until each row was known."""
+        return self.whole.lag
+
+    @property
+    def measures(self) -> Any:
+        """Measure name to values."""
+        return self.whole.measures
 
 
 @dataclass(frozen=True)
@@ -200,15 +260,13 @@ class FoldedWeeks:
 
     def known_by(self, week: int) -> FoldedWeeks:
         """Forget everything that became known after `week`."""
-        panels, texts = {}, self.texts
-        for name, rows in self.panels.items():
-            keep = rows.week + rows.lag <= week
-            if keep.all():
-                panels[name] = rows
-                continue
-            panels[name] = rows.take(keep)
-            if name == "comments" and texts is not None:
-                texts = texts[keep]
+        panels, texts = (
+            {name: rows.known_by(week) for name, rows in self.panels.items()},
+            self.texts,
+        )
+        if texts is not None and "comments" in panels:
+            rows = self.panels["comments"]
+            texts = texts[rows.week + rows.lag <= week]
         last = min(self.last_week, week)
         return replace(self, panels=panels, texts=texts, last_week=last)
 
@@ -221,12 +279,9 @@ class FoldedWeeks:
         """Cut out the customers at positions `first` to `last` (exclusive)."""
         panels, texts = {}, self.texts
         for name, rows in self.panels.items():
-            edges = np.array([first, last], dtype=rows.customer.dtype)  # else all are converted
-            span = slice(*np.searchsorted(rows.customer, edges))
-            cut = rows.take(span)
-            panels[name] = replace(cut, customer=cut.customer - first)
+            panels[name] = rows.of_customers(first, last)
             if name == "comments" and texts is not None:
-                texts = texts[span]
+                texts = texts[slice(*np.searchsorted(rows.customer, [first, last]))]
         return replace(
             self,
             customers=self.customers[first:last],
