@@ -285,14 +285,11 @@ def _added_up(con: Any, facts: Facts, source: Source) -> PanelRows:
     lags = max(int(lag.max()) for _, _, lag in place) + 1
     keys = [(who * weeks + week - low) * lags + lag for who, week, lag in place]
     grouped = [_Groups(key) for key in keys]
-    every = grouped[0].keys
-    if len(grouped) > 1:
-        every = _Groups(np.concatenate([one.keys for one in grouped])).keys
-    places = [np.searchsorted(every, one.keys) for one in grouped]
+    every, places = _united([one.keys for one in grouped])
     measures: dict[str, NDArray[Any]] = {}
     for name, op in facts.ops.items():
         out = _nothing(op, len(every))
-        at = np.full(len(every), np.nan)
+        at = np.full(len(every) if op == "last" else 0, np.nan)
         for (table, mine), groups, there in zip(said, grouped, places, strict=True):
             if name in mine:
                 values = _values(table[name], op)
@@ -371,6 +368,23 @@ class _Groups:
         return values, order
 
 
+def _united(keys: list[Ints]) -> tuple[Ints, list[Any]]:
+    """Put keys together, each once and in order; say where those of each run of keys are."""
+    every = max(keys, key=len)  # often it has all of them
+
+    def places() -> list[Any]:
+        return [
+            slice(None) if len(one) == len(every) else np.searchsorted(every[:-1], one)
+            for one in keys
+        ]
+
+    found = places()
+    if not all(np.array_equal(every[at], one) for at, one in zip(found, keys, strict=True)):
+        every = _Groups(np.concatenate(keys)).keys
+        found = places()
+    return every, found
+
+
 def _values(column: Any, op: str) -> NDArray[Any]:
     if op in ("sum", "bits") and column.null_count:
         column = column.fill_null(0)
@@ -394,7 +408,7 @@ def _later(out: Any, at: Any, there: Any, values: Any, order: Any) -> None:
     later = ~np.isnan(order) & (
         np.isnan(since) | (order > since) | ((order == since) & (values > stands))
     )
-    out[there[later]], at[there[later]] = values[later], order[later]
+    out[there], at[there] = np.where(later, values, stands), np.where(later, order, since)
 
 
 # -- old rows and new -------------------------------------------------------------------------
