@@ -13,10 +13,11 @@ from retain.tables.eventlog import EventLog
 from retain.tables.mapping import Counts
 from retain.tables.server import ServerLog
 from retain.tables.sources import PART, ROW, explain, one_thread
+from retain.tables.spec import SPECS
 from retain.tables.sql import quoted, rows_of, word
 from retain.tables.staging import Staged
 
-__all__ = ["FIRST_DAY", "Judge"]
+__all__ = ["FIRST_DAY", "Judge", "see"]
 
 FIRST_DAY = "1971-01-01"
 OPEN_ENDED = "2200-01-01"
@@ -34,6 +35,7 @@ class Judge:
         self.equal: dict[str, int] = {}
         self.odd: dict[str, int] = {}
         self.open_ended = 0
+        self.seen: set[str] = set()  # tables of which `see` has told who is there
 
     def settle(self, table: Staged) -> Counts:
         """Turn ``staged_<table>`` into the table itself; what is set aside goes to quarantine."""
@@ -42,12 +44,17 @@ class Judge:
             return self._settle_server(table, table.log)
         if table.log is not None:
             return self._settle_log(table, table.log)
-        reason = self._reason(table)
+        reason, unknown = self._reason(table), self._unknown(table)
         total = rows_of(self.con, f"SELECT count(*) FROM {table.relation}")[0][0]
         self.con.execute(
             f"CREATE TABLE reasons_{name} AS SELECT _row AS n, {reason} AS reason "
             f"FROM {table.relation} WHERE ({reason}) IS NOT NULL"
         )
+        if unknown and not self._knows_all(table):
+            self.con.execute(
+                f"INSERT INTO reasons_{name} SELECT _row, 'unknown customer' FROM {table.relation} "
+                f"WHERE {unknown} AND _row NOT IN (SELECT n FROM reasons_{name})"
+            )
         self._repeats(table)
         aside = self._account(name)
         if aside:
@@ -65,7 +72,9 @@ class Judge:
             )
         self.con.execute(f"DROP TABLE reasons_{name}")
         self._count_oddities(table)
-        self._not_yet(table)
+        if (self._not_yet(table) or aside) and name in self.seen:
+            self.seen.remove(name)
+            self.con.execute(f"DROP TABLE seen_{name}")
         helpers = [
             column
             for (column,) in rows_of(
@@ -87,7 +96,7 @@ class Judge:
         odd = log.odd_parts(known, self._limit(self.until))
         self.con.execute(f"CREATE TABLE reasons_{name} (n BIGINT, reason VARCHAR)")
         if odd:
-            reason = self._reason(table)
+            reason = self._reason(table, self._unknown(table))
             spans = " OR ".join(
                 f"_row BETWEEN {first} AND {last}" for first, last in map(log.rows_of_part, odd)
             )
@@ -187,7 +196,7 @@ class Judge:
                 self.con, f"SELECT count(*) - count(DISTINCT _hash) FROM {relation}"
             )[0][0]
 
-    def _reason(self, table: Staged, unknown: str | None = None) -> str:
+    def _reason(self, table: Staged, unknown: str = "") -> str:
         """Write why a row is set aside, or null; `unknown` says that nobody knows the customer."""
         spec = table.spec
         told = [("_bad", "_bad IS NOT NULL")]
@@ -212,23 +221,31 @@ class Judge:
                 told.append(
                     (word("dated before 1971"), f"{quoted(column)} < TIMESTAMP '{FIRST_DAY}'")
                 )
-        if spec.name != "customers" and spec.customer is not None:
-            who = quoted(spec.customer)
-            told.append(
-                (
-                    word("unknown customer"),
-                    unknown or f"{who} NOT IN (SELECT customer_id FROM customers)",
-                )
-            )
-        elif spec.name == "costs" and table.has("customer_id"):
-            told.append(
-                (
-                    word("unknown customer"),
-                    "customer_id IS NOT NULL AND customer_id NOT IN "
-                    "(SELECT customer_id FROM customers)",
-                )
-            )
+        if unknown:
+            told.append((word("unknown customer"), unknown))
         return "CASE " + " ".join(f"WHEN {sql} THEN {why}" for why, sql in told) + " END"
+
+    def _unknown(self, table: Staged) -> str:
+        """Write that nobody knows a row's customer; empty where none is named."""
+        known = "(SELECT customer_id FROM customers)"
+        if table.spec.name == "costs" and table.has("customer_id"):
+            return f"customer_id IS NOT NULL AND customer_id NOT IN {known}"
+        if table.spec.name == "customers" or table.spec.customer is None:
+            return ""
+        return f"{quoted(table.spec.customer)} NOT IN {known}"
+
+    def _knows_all(self, table: Staged) -> bool:
+        """Tell whether no row is set aside so far and all who are named are customers.
+
+        Who is named in a table without a fault is asked for later anyway.
+        """
+        name = table.spec.name
+        if table.spec.customer is None or rows_of(self.con, f"FROM reasons_{name} LIMIT 1"):
+            return False
+        see(self.con, name, table.relation)
+        self.seen.add(name)
+        strangers = f"FROM seen_{name} WHERE customer_id NOT IN (SELECT customer_id FROM customers)"
+        return not rows_of(self.con, f"{strangers} LIMIT 1")
 
     def _repeats(self, table: Staged) -> None:
         """Set aside repeated ids, repeated customers and, when asked to, equal rows."""
@@ -290,15 +307,19 @@ class Judge:
                 f"{explain(problem)}"
             ) from None
 
-    def _not_yet(self, table: Staged) -> None:
-        """Forget what happened after the last day to read, such as a later answer or resolution."""
-        spec = table.spec
+    def _not_yet(self, table: Staged) -> bool:
+        """Forget what happened after the last day to read, such as a later answer or resolution.
+
+        Tells whether there was anything.
+        """
+        spec, has_changed = table.spec, False
         if spec.name == "subscriptions" and table.has("ended_at"):
             where = f"ended_at >= TIMESTAMP '{OPEN_ENDED}'"  # 9999-12-31 and its like
             self.open_ended = rows_of(
                 self.con, f"SELECT count(*) FROM {table.relation} WHERE {where}"
             )[0][0]
             if self.open_ended:
+                has_changed = True
                 self.con.execute(f"UPDATE {table.relation} SET ended_at = NULL WHERE {where}")
         for column in table.columns:
             one = spec.column(column)
@@ -311,3 +332,32 @@ class Judge:
                 sets = ", ".join(f"{quoted(c)} = NULL" for c in (column, *also))
                 self.con.execute(f"UPDATE {table.relation} SET {sets} WHERE {where}")
                 self.later[(spec.name, column)] = count
+                has_changed = True
+        return has_changed
+
+
+def see(con: Any, name: str, relation: str) -> None:
+    """Lay out ``seen_<table>``: who is in a table, and what is there of each.
+
+    Per customer the first and last moment, how many rows, and the sum of their hashes.
+
+    Parameters
+    ----------
+    con
+        The work database.
+    name, relation
+        The table, and what holds its rows; columns that begin with _ do not count.
+    """
+    spec = SPECS[name]
+    listed = [
+        quoted(column)
+        for (column,) in rows_of(con, f"SELECT column_name FROM (DESCRIBE {relation})")
+        if not column.startswith("_")
+    ]
+    is_timed = spec.time is not None and quoted(spec.time) in listed
+    moment = quoted(str(spec.time)) if is_timed else "CAST(NULL AS TIMESTAMP)"
+    con.execute(
+        f"CREATE TABLE seen_{name} AS SELECT {spec.customer or 'NULL'} AS customer_id, "
+        f"min({moment}) AS first_at, max({moment}) AS last_at, count(*) AS many, "
+        f"sum(hash({', '.join(listed)})) AS added FROM {relation} GROUP BY 1"
+    )

@@ -17,7 +17,7 @@ from retain.errors import TableError, some
 from retain.tables.contradictions import contradictions
 from retain.tables.dates import newest_day
 from retain.tables.eventlog import EventLog
-from retain.tables.judging import FIRST_DAY, Judge
+from retain.tables.judging import FIRST_DAY, Judge, see
 from retain.tables.mapping import SEVERITIES, Counts, Finding, Mapping
 from retain.tables.memory import keep_freed
 from retain.tables.remarks import remarks
@@ -179,7 +179,7 @@ def _read(
         data_until=until,
         newest=newest,
         fingerprints={
-            name: _fingerprint(con, name) if name not in logs else logs[name].fingerprint
+            name: _fingerprint(con, name, judge) if name not in logs else logs[name].fingerprint
             for name in columns
         },
         logs=logs,
@@ -385,25 +385,10 @@ def _newest(
     return newest
 
 
-def _fingerprint(con: Any, name: str) -> str:
-    """Hash a table's rows, whatever their order: 16 hexadecimal digits.
-
-    Leaves ``seen_<table>``: per customer the first and last moment, how many rows, and the sum of
-    their hashes.
-    """
-    spec = SPECS[name]
-    listed = [
-        quoted(column)
-        for (column,) in rows_of(con, f"SELECT column_name FROM (DESCRIBE {name})")
-        if not column.startswith("_")
-    ]
-    is_timed = spec.time is not None and quoted(spec.time) in listed
-    moment = quoted(str(spec.time)) if is_timed else "CAST(NULL AS TIMESTAMP)"
-    con.execute(
-        f"CREATE TABLE seen_{name} AS SELECT {spec.customer or 'NULL'} AS customer_id, "
-        f"min({moment}) AS first_at, max({moment}) AS last_at, count(*) AS many, "
-        f"sum(hash({', '.join(listed)})) AS added FROM {name} GROUP BY 1"
-    )
+def _fingerprint(con: Any, name: str, judge: Judge) -> str:
+    """Hash a table's rows, whatever their order: 16 hexadecimal digits."""
+    if name not in judge.seen:
+        see(con, name, name)
     total, count = rows_of(
         con,
         f"SELECT CAST(coalesce(sum(added), 0) AS VARCHAR), coalesce(sum(many), 0) FROM seen_{name}",

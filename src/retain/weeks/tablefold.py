@@ -361,9 +361,11 @@ class _Groups:
         group = np.repeat(np.arange(len(self.keys)), np.diff(np.append(self.begins, len(values))))
         if not self.is_single:
             given = np.flatnonzero(~np.isnan(values))
-            given = given[np.lexsort((values[given], order[given], group[given]))]
+            several = given[np.bincount(group[given])[group[given]] > 1]  # few: only these are put
+            several = several[np.lexsort((values[several], order[several], group[several]))]
             out, at = (np.full(len(self.keys), np.nan) for _ in range(2))
-            out[group[given]], at[group[given]] = values[given], order[given]
+            for some in (given, several):  # in order of time, so that the last one stays
+                out[group[some]], at[group[some]] = values[some], order[some]
             return out, at
         return values, order
 
