@@ -188,7 +188,7 @@ def _chunks(
     for first in range(0, max(total, 1), size):
         last = min(first + size, total)
         history = History(folded.of_customers(first, last), as_ofs, known_by)
-        keep = rows[:, first:last]
+        keep = None if rows.all() else rows[:, first:last]
         made: dict[str, Any] = {}
         if not columns:
             columns, made = _columns(history, features, only, keep)
@@ -200,7 +200,7 @@ def _chunks(
 
 
 def _kept(values: Any, keep: Any) -> Any:
-    return values.reshape(-1) if keep.all() else values[keep]
+    return values.reshape(-1) if keep is None else values[keep]
 
 
 def _columns(
