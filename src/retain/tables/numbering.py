@@ -67,8 +67,9 @@ class Numbering:
         import pyarrow as pa
 
         has_null = column.null_count > 0
-        place = (column.fill_null(self._low) if has_null else column).to_numpy() - self._low
-        codes = self._lookup[place]
+        place = (column.fill_null(self._low) if has_null else column).to_numpy()
+        place = place - self._low if self._low else place
+        codes = np.take(self._lookup, place, mode="clip")  # faster than by an index in brackets
         if codes.min() < 0:
             fresh = codes < 0
             if has_null:

@@ -150,7 +150,7 @@ def sum_up(
                     by_feature[key] = by_feature.get(key, 0) + count
             put_down(group, there)
             del there
-            rows = np.flatnonzero(np.append(sampled, False)[who])
+            rows = np.flatnonzero(np.take(np.append(sampled, False), who, mode="wrap"))
             if len(rows):
                 looked_at.append(table.take(rows))
             del table
@@ -165,7 +165,7 @@ def sum_up(
     one.people, one.texts = people.values, features.values
     one.equal = np.zeros(0, dtype=np.uint64)
     if looked_at:  # together: a statement costs more than the few rows of a group
-        one.equal = hash_rows(pa.concat_tables(looked_at))
+        one.equal = np.sort(hash_rows(pa.concat_tables(looked_at)))
     return one
 
 
@@ -189,7 +189,7 @@ def _narrowest(column: Any, name: str, spans: dict[str, tuple[int, int]]) -> tup
         spans[name] = min(low, least), max(high, most)
         for kind in (np.int8, np.int16, np.int32):
             if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
-                column = column.cast(pa.from_numpy_dtype(kind))
+                column = column.cast(pa.from_numpy_dtype(kind), safe=False)  # it fits
                 break
     is_negative = low < 0 and name in ("quantity", "duration_s")
     return column, bool(np.isinf(low) or np.isinf(high) or is_negative)
@@ -232,8 +232,10 @@ def _extremes(first: Ints, last: Ints, who: Any, at: Ints) -> None:
     if len(at) and bool((at[1:] >= at[:-1]).all()) and at[0] >= last.max():
         # all in the order of time: the last one stays, and only who is new has a first
         last[who] = at
-        fresh = np.flatnonzero((first == -NONE - 1)[who])[::-1]
-        first[who[fresh]] = at[fresh]
+        unseen = first == -NONE - 1
+        if unseen.any():
+            fresh = np.flatnonzero(np.take(unseen, who, mode="clip"))[::-1]
+            first[who[fresh]] = at[fresh]
     else:
         np.maximum.at(last, who, at)
         np.minimum.at(first, who, at)

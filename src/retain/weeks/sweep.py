@@ -58,7 +58,9 @@ class Users:
             span = _widened(span, kept["user"])
         self.names = numbering_for(span)
         # of each name: its first owner and the number there, side by side in one integer
-        self._first: Ints = np.zeros(0, np.int32 if len(ids) < 1 << 31 - NUMBER_BITS else np.int64)
+        self._first: Ints = np.full(
+            1, -1, np.int32 if len(ids) < 1 << 31 - NUMBER_BITS else np.int64
+        )
         self._pairs, self._pair_number = np.zeros(0, np.int64), np.zeros(0, np.int64)
         self._next = np.zeros(len(ids), dtype=np.int64)
         self._known: list[tuple[Any, Any, Any]] = []
@@ -104,10 +106,10 @@ class Users:
 
     def _make_room(self) -> None:
         """Hold a place for each name, and a last one for none: nobody owns it."""
-        more = len(self.names) + 1 - len(self._first)
-        if more > 0:
-            nobody = np.full(more + (len(self._first) > 0), self._first.dtype.type(-1))
-            self._first = np.append(self._first[:-1], nobody)
+        if len(self._first) <= len(self.names):
+            wider = np.full(len(self.names) + 1, self._first.dtype.type(-1))
+            wider[: len(self._first) - 1] = self._first[:-1]
+            self._first = wider
 
     def _meet(self, who: Ints, names: Ints, days: Ints) -> None:
         order = np.lexsort((days, names, who))
