@@ -112,6 +112,38 @@ def test_who_leaves_later_than_others_is_told_apart(known, curve):
     assert curve.chosen["log_loss_with"] < curve.chosen["log_loss_without"]
 
 
+def test_a_date_known_ahead_is_counted_from_the_begin_of_each_interval() -> None:
+    curve = FittedCurve(HORIZONS, HEADLINE, (0.3, 0.7, 1.0, 2.0), (1.0,) * 4, countdown=(1,))
+
+    # one customer, a renewal due in 20 weeks: 20 from today, 16 from week 4, 7 from 13, -6 from 26
+    seen = curve.beside(np.array([[5.0, 20.0]] * 4), [0, 1, 2, 3])
+    assert seen.tolist() == [[5, 20, 0, 20], [5, 20, 1, 16], [5, 20, 2, 7], [5, 20, 3, -6]]
+
+
+def test_who_has_a_date_in_an_interval_leaves_in_it_and_the_countdown_helps_to_see_it() -> None:
+    """Seen to fail with dates counted from today in every interval."""
+    rng = np.random.default_rng(3)
+    n = 8_000
+    due = rng.uniform(0, 52, n)  # the week of the renewal
+    X = np.column_stack([rng.normal(size=(n, 3)), due])
+    weekly = np.where(np.abs(np.arange(52) + 0.5 - due[:, None]) < 2, 0.12, 0.004)
+    hazard = np.cumsum(weekly, axis=1)
+    left_in = (hazard < rng.exponential(size=n)[:, None]).sum(axis=1) + 1
+    by = np.stack([(left_in <= weeks).astype(float) for weeks in HORIZONS], axis=1)
+    known = Customers(X, by, -np.expm1(-hazard[:, np.array(HORIZONS) - 1]))
+    plain, counted = known.learn(), known.learn(countdown=[3])
+
+    def error(curve: FittedCurve) -> float:
+        return float(np.sqrt(((curve.gone_by(X, known.chance) - known.true) ** 2).mean()))
+
+    assert counted.chosen["log_loss_with"] < plain.chosen["log_loss_with"]
+    assert error(counted) < 0.9 * error(plain)
+    shown = counted.gone_by(X, known.chance)
+    within = 1 - (1 - shown[:, 2]) / (1 - shown[:, 1])  # leaves from week 13 to 26
+    in_it = (due > 15) & (due < 24)
+    assert within[in_it].mean() > 4 * within[due > 30].mean()
+
+
 def test_customers_whose_later_weeks_are_not_over_count_in_the_earlier_ones(known):
     young = np.arange(len(known.X)) % 3 > 0
     by = known.by.copy()

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +104,9 @@ def learn(panel, seed=0, **more):
 def make_bundle(panel, seed=0, clv=True):
     churn, value = learn(panel, seed)
     frame = pd.DataFrame(panel.X, columns=["driver", "size", "plan", "gappy"])
-    # one column more: the number of the interval
-    later = ChurnHead(rounds=5).fit(np.column_stack([panel.X, panel.when % 3]), panel.left)
+    # two columns more: the number of the interval, and `size` counted from its begin
+    curve = FittedCurve((4, 8, 26), 8, (0.4, 0.6, np.nan), (1.0, 0.8, np.nan), countdown=(1,))
+    later = ChurnHead(rounds=5).fit(curve.beside(panel.X, panel.when % 3), panel.left)
     frame["plan"] = np.array(["basic", "pro", "größer", "企业版"])[panel.X[:, 2].astype(int)]
     return Bundle(
         settings={"churn": {"horizon_weeks": 8}, "company": "Åland & Söhne"},
@@ -116,7 +117,7 @@ def make_bundle(panel, seed=0, clv=True):
         churn=churn,
         clv=value if clv else None,
         about={"as_of": "2026-11-15", "figures": {"auc": {"value": float("nan")}}},
-        curve=FittedCurve((4, 8, 26), 8, (0.4, 0.6, float("nan")), (1.0, 0.8, float("nan")), later),
+        curve=replace(curve, head=later),
     )
 
 
@@ -319,7 +320,7 @@ DAMAGES = {
     "another thing": (lambda f: (f / "bundle.json").write_text("[]"), "is damaged"),
     "another format": (
         lambda f: _edit(f / "bundle.json", lambda saved: saved.update(format=99)),
-        r"format 99; this version of retain reads format 4. Train again",
+        r"format 99; this version of retain reads format 5. Train again",
     ),
     "a part missing": (
         lambda f: _edit(f / "bundle.json", lambda saved: saved.pop("encoder")),

@@ -47,7 +47,7 @@ def weeks_since_price_rise(history: History) -> Any:
     return history.subscriptions.weeks_since("price_rises")
 
 
-@feature(unit="weeks", signal="renewal date")
+@feature(unit="weeks", signal="renewal date", counts_down=True)
 def weeks_to_renewal(history: History) -> Any:
     """Weeks until the contract is due for renewal."""
     term = history.subscriptions.latest("billing_months") * DAYS_PER_MONTH

@@ -42,6 +42,8 @@ class Feature:
         Whether the company can act on it.
     categorical
         Whether values are texts.
+    counts_down
+        Whether values are weeks until a date that is known ahead.
     source
         Python source, part of the catalogue's fingerprint.
     """
@@ -56,6 +58,7 @@ class Feature:
     of: str | None = None
     actionable: bool = True
     categorical: bool = False
+    counts_down: bool = False
     source: str = ""
 
     def columns(self, history: History) -> list[Column]:
@@ -127,6 +130,7 @@ def feature(
     of: str | None = None,
     actionable: bool = True,
     categorical: bool = False,
+    counts_down: bool = False,
 ) -> Callable[[Callable[..., Any]], Feature]:
     """Turn a function of a `History` into a `Feature`: name the column, docstring the label.
 
@@ -146,6 +150,9 @@ def feature(
         Whether the company can act on it.
     categorical
         Whether values are texts.
+    counts_down
+        Whether values are weeks until a date that is known ahead: what happens then is looked for
+        in the weeks in which it lies.
 
     Examples
     --------
@@ -175,6 +182,7 @@ def feature(
             of,
             actionable,
             categorical,
+            counts_down,
             source,
         )
 

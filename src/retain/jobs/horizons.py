@@ -48,6 +48,8 @@ class Observed:
         Positions of categorical columns.
     weight
         How many rows each stands for where the level is learnt, shape (rows,).
+    countdown
+        Positions of columns that hold weeks until a date that is known ahead.
     """
 
     X: Any
@@ -58,6 +60,7 @@ class Observed:
     horizons: tuple[int, ...]
     categorical: list[int]
     weight: Any
+    countdown: list[int]
 
     @classmethod
     def of(
@@ -112,6 +115,7 @@ def learnt_curve(rows: Observed, churn: FittedChurn, rule: Any, seed: int) -> Fi
         horizons=rows.horizons,
         headline=rule.horizon_weeks,
         categorical=rows.categorical,
+        countdown=rows.countdown,
         seed=seed,
     )
 

@@ -293,6 +293,7 @@ def _train(
         who[churn_rows],
         categorical=encoder.categorical,
         weight=acted.weight[churn_rows],
+        countdown=encoder.positions([c.name for c in columns if c.feature.counts_down]),
     )
     churn = fit_churn(
         observed.X,

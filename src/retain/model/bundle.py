@@ -19,7 +19,7 @@ from retain.model.heads import ChurnHead, ClvHead
 
 __all__ = ["Bundle", "load_bundle", "save_bundle"]
 
-FORMAT = 4
+FORMAT = 5
 
 
 @dataclass
@@ -98,6 +98,7 @@ class Bundle:
                 "first": self.curve.first,
                 "chosen": self.curve.chosen,
                 "drift": self.curve.drift,
+                "countdown": self.curve.countdown,
             }
         saved["files"] = {name: _sha256(text) for name, text in sorted(files.items())}
         files["bundle.json"] = json.dumps(saved, indent=1, sort_keys=True, ensure_ascii=False)
@@ -231,10 +232,11 @@ def _curve(saved: dict[str, Any], texts: dict[str, str], wide: int) -> FittedCur
         saved["headline"],
         _with_nan(saved["multiples"]),
         _with_nan(saved["powers"]),
-        None if text is None else _churn_head(text, wide + 1),
+        None if text is None else _churn_head(text, wide + 1 + len(saved["countdown"])),
         saved["first"],
         saved["chosen"],
         saved["drift"],
+        tuple(saved["countdown"]),
     )
 
 

@@ -3,7 +3,8 @@
 The probability of leaving within the headline horizon gives a cumulative hazard,
 ``L = -log(1 - p)``. Within each interval between two horizons the hazard is a multiple of a power
 of it (who is at risk today is less so in half a year: the power falls below one), corrected by
-trees that know the customer (a renewal that is due in week 20 moves the hazard there).
+trees that know the customer and how long after the interval's beginning a date lies that is known
+ahead (a renewal that is due in week 20 moves the hazard there).
 Hazards are never below zero, so the probability never falls with the horizon; those of the
 intervals up to the headline horizon are scaled so that they add up to L, so the curve passes
 through p exactly. Each interval is learnt from everyone who was there when it began and whose
@@ -31,7 +32,7 @@ __all__ = ["FittedCurve", "fit_curve"]
 Floats = NDArray[np.float64]
 LEAST_EVENTS = 50  # in an interval, to learn it
 MOST_ROUNDS, ROUNDS_STEP = 120, 20
-CURVE_ROWS = 60_000
+CURVE_ROWS = 100_000
 # the suppler where a date that is known ahead, as of a renewal, moves many from one interval on
 SHAPES: tuple[dict[str, Any], ...] = (
     {"num_leaves": 6, "max_depth": 3},
@@ -66,6 +67,8 @@ class FittedCurve:
     drift
         By how much the log of the hazards past the headline grows in a week beyond the headline's;
         `multiples` are those of the evening for which the curve was learnt, called today.
+    countdown
+        Positions of the columns that hold weeks until a date that is known ahead.
     """
 
     horizons: tuple[int, ...]
@@ -76,6 +79,7 @@ class FittedCurve:
     first: int = 0
     chosen: dict[str, Any] = field(default_factory=dict)
     drift: float = 0.0
+    countdown: tuple[int, ...] = ()
 
     @property
     def learnt_weeks(self) -> int:
@@ -177,8 +181,28 @@ class FittedCurve:
     def _hazard(self, X: Floats, whole: Floats, at: int, since: Floats) -> Floats:
         score = _offset(whole, self.multiples[at], self.powers[at], since)
         if self.head is not None:
-            score = score + self.head.raw_score(_beside(X, at))
+            score = score + self.head.raw_score(self.beside(X, at))
         return np.logaddexp(0.0, score)  # -log(1 - expit(score))
+
+    def beside(self, X: Floats, interval: Any) -> Floats:
+        """Put beside the features which interval it is, and when dates lie counted from its begin.
+
+        Parameters
+        ----------
+        X
+            Encoded features, shape (rows, columns).
+        interval
+            Position of the horizon at which it ends, shape (rows,) or one for all.
+
+        Returns
+        -------
+        array of shape (rows, columns + 1 + countdown)
+            Weeks from the interval's begin to each date that is known ahead, negative before it.
+        """
+        at = np.broadcast_to(np.asarray(interval, dtype=np.int64), len(X))
+        begins = np.array([0, *self.horizons[:-1]], dtype=np.float64)[at]
+        dates = X[:, list(self.countdown)] - begins[:, None]
+        return np.column_stack([X, at.astype(np.float64), dates])
 
 
 def fit_curve(
@@ -193,6 +217,7 @@ def fit_curve(
     horizons: tuple[int, ...],
     headline: int,
     categorical: list[int] | None = None,
+    countdown: list[int] | None = None,
     seed: int = 0,
 ) -> FittedCurve:
     """Learn how the hazard is spread over the intervals, and how customers differ in that.
@@ -216,6 +241,8 @@ def fit_curve(
         See `FittedCurve`.
     categorical
         Positions of categorical columns.
+    countdown
+        Positions of the columns that hold weeks until a date that is known ahead.
     seed
         Same seed and rows, same bytes.
 
@@ -260,6 +287,7 @@ def fit_curve(
         first=first,
         chosen=told,
         drift=drift,
+        countdown=tuple(countdown or ()),
     )
     if not rows:
         return curve
@@ -270,14 +298,14 @@ def fit_curve(
     row, interval, y = row[some], interval[some], y[some]
     offset = _offset(whole[row], multiples[interval], powers[interval], since[row])
     head, chosen = _correction(
-        _beside(X[row], interval), y, offset, who[row], tuple(categorical or ()), seed
+        curve.beside(X[row], interval), y, offset, who[row], tuple(categorical or ()), seed
     )
     chosen |= told
     if head is None:
         return replace(curve, chosen=chosen)
     # the trees know whom they move, but not by how much all of them should be moved together
     count = weight[row]
-    correction = head.raw_score(_beside(X[row], interval))
+    correction = head.raw_score(curve.beside(X[row], interval))
     for at in np.unique(interval):
         one = interval == at
         for _ in range(LEVELLING):
@@ -367,8 +395,3 @@ def _spread(whole: Floats, events: Floats, weight: Floats, since: Floats) -> tup
 def _offset(whole: Any, multiple: Any, power: Any, since: Any) -> Floats:
     """Log-odds of leaving in an interval, from the headline's cumulative hazard."""
     return logit(-np.expm1(-multiple * whole**power * since))
-
-
-def _beside(X: Floats, interval: Any) -> Floats:
-    """Put the number of the interval beside the features."""
-    return np.column_stack([X, np.broadcast_to(np.asarray(interval, dtype=np.float64), len(X))])

@@ -94,6 +94,10 @@ class Encoder:
         """Positions of the categorical columns."""
         return [at for at, name in enumerate(self.columns_) if name in self.texts_]
 
+    def positions(self, names: list[str]) -> list[int]:
+        """Positions of those of some columns that are kept."""
+        return [at for at, name in enumerate(self.columns_) if name in names]
+
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` needs."""
         return {"least_rows": self.least_rows, "columns": self.columns_, "texts": self.texts_}
