@@ -48,12 +48,15 @@ class Cast:
         Why such a row is set aside.
     stamp
         For instants: 1 without a zone, 2 with a zone, 3 a bare date; empty for other kinds.
+    whole
+        For ids that are whole numbers in the source: the number; empty for others.
     """
 
     value: str
     unusable: str
     reason: str
     stamp: str = ""
+    whole: str = ""
 
 
 def is_number_type(kind: str) -> bool:
@@ -141,7 +144,7 @@ def cast_of(
         )
     if spec.kind == "id":
         if is_whole_type(upper) and not words:  # nothing to trim, no word for nothing, no point
-            return Cast(f"CAST({name} AS VARCHAR)", "", f"missing {spec.name}")
+            return Cast(f"CAST({name} AS VARCHAR)", "", f"missing {spec.name}", whole=name)
         return _id(text, spec)
     if spec.kind == "text":
         return Cast(text, "", "")

@@ -60,7 +60,7 @@ class Judge:
         if aside:
             self._keep_aside(table, f"SELECT n, reason FROM reasons_{name}")
             self.con.execute(
-                f"DELETE FROM {table.relation} WHERE _row IN (SELECT n FROM reasons_{name})"
+                f"DELETE FROM {table.held} WHERE _row IN (SELECT n FROM reasons_{name})"
             )
         for number, (line, text, why) in enumerate(table.rejected):
             if number == 0:
@@ -77,14 +77,16 @@ class Judge:
             self.con.execute(f"DROP TABLE seen_{name}")
         helpers = [
             column
-            for (column,) in rows_of(
-                self.con, f"SELECT column_name FROM (DESCRIBE {table.relation})"
-            )
+            for (column,) in rows_of(self.con, f"SELECT column_name FROM (DESCRIBE {table.held})")
             if column not in table.kept
         ]
+        self.con.execute(f"DROP VIEW {table.relation}")
         for column in helpers:
-            self.con.execute(f"ALTER TABLE {table.relation} DROP COLUMN {quoted(column)}")
-        self.con.execute(f"ALTER TABLE {table.relation} RENAME TO {name}")
+            self.con.execute(f"ALTER TABLE {table.held} DROP COLUMN {quoted(column)}")
+        if name == "customers":  # gets a column more
+            self.con.execute(f"ALTER TABLE {table.held} RENAME TO {name}")
+        else:
+            self.con.execute(f"CREATE VIEW {name} AS SELECT {table.shown} FROM {table.held}")
         used = rows_of(self.con, f"SELECT count(*) FROM {name}")[0][0]
         return Counts(total + len(table.rejected), used, aside)
 
@@ -242,7 +244,7 @@ class Judge:
         name = table.spec.name
         if table.spec.customer is None or rows_of(self.con, f"FROM reasons_{name} LIMIT 1"):
             return False
-        see(self.con, name, table.relation)
+        see(self.con, name, table.held)
         self.seen.add(name)
         strangers = f"FROM seen_{name} WHERE customer_id NOT IN (SELECT customer_id FROM customers)"
         return not rows_of(self.con, f"{strangers} LIMIT 1")
@@ -274,7 +276,7 @@ class Judge:
     def _has_repeats(self, table: Staged, key: str) -> bool:
         """Tell whether any id occurs twice: counting them is cheaper than putting rows in order."""
         if table.log is None:  # cheaper still, and small beside the table: all hashes differ
-            hashed = f"SELECT hash({key}) AS h FROM {table.relation} WHERE {key} IS NOT NULL"
+            hashed = f"SELECT hash({key}) AS h FROM {table.held} WHERE {key} IS NOT NULL"
             hashes = np.sort(self.con.sql(hashed).to_arrow_table()["h"].to_numpy())
             if not (hashes[1:] == hashes[:-1]).any():
                 return False
@@ -320,7 +322,7 @@ class Judge:
             )[0][0]
             if self.open_ended:
                 has_changed = True
-                self.con.execute(f"UPDATE {table.relation} SET ended_at = NULL WHERE {where}")
+                self.con.execute(f"UPDATE {table.held} SET ended_at = NULL WHERE {where}")
         for column in table.columns:
             one = spec.column(column)
             if one.kind != "instant" or not one.happened:
@@ -330,7 +332,7 @@ class Judge:
             if count:
                 also = [c for c in ("score", "comment") if column == "answered_at" and table.has(c)]
                 sets = ", ".join(f"{quoted(c)} = NULL" for c in (column, *also))
-                self.con.execute(f"UPDATE {table.relation} SET {sets} WHERE {where}")
+                self.con.execute(f"UPDATE {table.held} SET {sets} WHERE {where}")
                 self.later[(spec.name, column)] = count
                 has_changed = True
         return has_changed
@@ -339,7 +341,8 @@ class Judge:
 def see(con: Any, name: str, relation: str) -> None:
     """Lay out ``seen_<table>``: who is in a table, and what is there of each.
 
-    Per customer the first and last moment, how many rows, and the sum of their hashes.
+    Per customer the first and last moment, how many rows, and the sum of their hashes; `key` is
+    the customer as the rows have it.
 
     Parameters
     ----------
@@ -357,7 +360,8 @@ def see(con: Any, name: str, relation: str) -> None:
     is_timed = spec.time is not None and quoted(spec.time) in listed
     moment = quoted(str(spec.time)) if is_timed else "CAST(NULL AS TIMESTAMP)"
     con.execute(
-        f"CREATE TABLE seen_{name} AS SELECT {spec.customer or 'NULL'} AS customer_id, "
+        f"CREATE TABLE seen_{name} AS SELECT CAST(key AS VARCHAR) AS customer_id, * FROM "
+        f"(SELECT {spec.customer or 'NULL'} AS key, "
         f"min({moment}) AS first_at, max({moment}) AS last_at, count(*) AS many, "
-        f"sum(hash({', '.join(listed)})) AS added FROM {relation} GROUP BY 1"
+        f"sum(hash({', '.join(listed)})) AS added FROM {relation} GROUP BY 1)"
     )

@@ -225,7 +225,8 @@ def _empty_columns(tables: Tables, table: Staged) -> Iterator[Finding]:
         counts: tuple[int, ...] = tuple(log.there(c) if c in log.columns else used for c in listed)
     else:
         asked = ", ".join(f"count({quoted(c)})" for c in listed)
-        (counts,) = rows_of(tables.con, f"SELECT {asked} FROM {name}")
+        rows = name if log is not None or name == "customers" else table.held  # no id made a text
+        (counts,) = rows_of(tables.con, f"SELECT {asked} FROM {rows}")
     for column, there in zip(listed, counts, strict=True):
         if there:
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ class Staged:
         Its name in the work database; columns: ours, attributes, measures, ``_row`` (place in the
         source), ``_bad`` (the first reason to set the row aside, or null), ``_z_<instant>`` (how
         the stamp was written) and ``_hash`` (of the whole source row, where there is no id).
+        A view of `held`.
     columns
         Column of ours: the source's column.
     attributes
@@ -54,6 +55,8 @@ class Staged:
         or where it is a log on another engine: then there is no `relation`.
     copied_because
         Why a log on another engine was copied from there all the same.
+    whole
+        Ids that are whole numbers in the source and in `held`: counted and looked up sooner.
     """
 
     spec: TableSpec
@@ -65,6 +68,18 @@ class Staged:
     rejected: tuple[tuple[int, str, str], ...]
     log: EventLog | ServerLog | None = None
     copied_because: str = ""
+    whole: tuple[str, ...] = ()
+
+    @property
+    def held(self) -> str:
+        """Name what holds the rows that `relation` shows; not of a log on another engine."""
+        return f"held_{self.spec.name}"
+
+    @property
+    def shown(self) -> str:
+        """Write the SELECT list that shows ids as text."""
+        texts = ", ".join(f"CAST({quoted(c)} AS VARCHAR) AS {quoted(c)}" for c in self.whole)
+        return f"* REPLACE ({texts})" if texts else "*"
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -134,6 +149,12 @@ def stage(
         ours: _cast(con, spec, mapping, source, ours, theirs, zone)
         for ours, theirs in columns.items()
     }
+    log = None
+    if since is None:
+        log = _long_log(con, spec, mapping, source, columns, zone, summaries, scratch)
+    is_copied = log is None and table != "customers"
+    whole = tuple(ours for ours, cast in casts.items() if cast.whole and is_copied)
+    casts |= {ours: replace(casts[ours], value=casts[ours].whole) for ours in whole}
     attributes = _attribute_kinds(con, spec, mapping, source, columns, extras)
     select = _select(spec, mapping, source, columns, casts, attributes, extras)
     if since is not None:
@@ -142,12 +163,11 @@ def stage(
         begins = f"TIMESTAMP '{since:%Y-%m-%d %H:%M:%S}'"
         select = f"SELECT * FROM ({select}) WHERE {newest} >= {begins}"
     relation = f"staged_{table}"
-    log = None
-    if since is None:
-        log = _long_log(con, spec, mapping, source, columns, zone, summaries, scratch)
+    staged = Staged(spec, mapping, source, relation, columns, attributes, (), log, why, whole)
     try:
         with one_thread(con, source.is_ordered_only):
-            con.execute(f"CREATE {'TABLE' if log is None else 'VIEW'} {relation} AS {select}")
+            con.execute(f"CREATE {'TABLE' if log is None else 'VIEW'} {staged.held} AS {select}")
+            con.execute(f"CREATE VIEW {relation} AS SELECT {staged.shown} FROM {staged.held}")
     except duckdb.Error as problem:
         raise TableError(
             f"table {table!r}: {source.origin} cannot be read: {explain(problem)}. Export it "
@@ -156,17 +176,7 @@ def stage(
     _refuse_epochs(con, spec, mapping, source, columns)
     rejected = rejected_lines(con, source, last)
     refuse_other_scripts(con, spec.name, source, relation, rejected)
-    return Staged(
-        spec,
-        mapping,
-        source,
-        relation,
-        columns,
-        attributes,
-        rejected,
-        log,
-        why,
-    )
+    return replace(staged, rejected=rejected)
 
 
 def _elsewhere(
