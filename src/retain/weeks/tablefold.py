@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -88,30 +89,34 @@ def fold_table(
         read = kept.read_rows(sorted(map(int, there)), position)
     except (OSError, ValueError):  # what cannot be read is folded again
         read, there, is_sound = {}, {}, False
-    old = [read[week] for week in sorted(read)]
     if content and is_sound and kept.content == content:
-        return in_order(old, facts.folded)
+        return in_order([read[week] for week in sorted(read)], facts.folded)
     marks = _marks(con, name, len(ids))
     before = kept.read_marks(position, len(ids)) if is_sound else None
     changed = everyone if before is None else marks != before
     fresh = made(changed)
-    theirs = in_order([one.take(changed[one.customer]) for one in old], facts.folded)
-    differing = _differing(theirs, fresh) | kept.thinned
-    others = [one.take(~changed[one.customer]) for one in old]
-    rows = in_order([*others, fresh], facts.folded) if others else fresh
-    weeks = _weeks_of(rows.week)
-    writing = weeks & (differing | (weeks - set(map(int, there))))
-    kept.forget({str(week) for week in writing | (set(map(int, there)) - weeks)})
-    some = rows if writing == weeks else rows.take(np.isin(rows.week, sorted(writing)))
-    kept.write_rows(some, number)
+    new = _by_week(fresh)
+    lying, writing = {}, set()
+    for week in sorted({*read, *new}):
+        rows = new.get(week) or in_order([], facts.folded)
+        if week in read:
+            was = read[week]
+            are_theirs = changed[was.customer]
+            if week not in kept.thinned and _are_equal(was.take(are_theirs), rows):
+                lying[week] = was
+                continue
+            rows = in_order([was.take(~are_theirs), rows], facts.folded)
+        writing.add(week)
+        if len(rows):
+            lying[week] = rows
+    kept.forget({str(week) for week in writing} | (set(there) - set(map(str, lying))))
+    for week in sorted(writing & set(lying)):
+        kept.write_rows(lying[week], number)
     kept.write_marks(marks, number)
-    hashes = {
-        str(week): kept.mark(week) if week in writing else there[str(week)]
-        for week in sorted(weeks)
-    }
+    hashes = {str(week): kept.mark(week) if week in writing else there[str(week)] for week in lying}
     texts = {n: v for n, v in numbers.items() if n == "customers" or n.startswith(f"{name}_")}
     kept.close(recipe, content, hashes, texts)
-    return rows
+    return in_order(list(lying.values()), facts.folded) if read else fresh
 
 
 def _recipe(facts: Facts, source: Source) -> str:
@@ -221,13 +226,17 @@ def _numbered(
     customer, copy = _customer(name), f"numbered_{name}"
     con.register("wanted_arrow", pa.table({"no": np.flatnonzero(wanted)}))
     some = "" if wanted.all() else " SEMI JOIN wanted_arrow AS w ON w.no = i.no"
+    keys = f"SELECT s.key, i.no FROM seen_{name} AS s JOIN ids AS i ON i.id = s.customer_id{some}"
     asked = " ".join([*facts.passes.values(), fold_sql(facts, source)])
-    columns = con.sql(f'SELECT column_name FROM (DESCRIBE "{work}".main.{name})').fetchall()
-    others = "".join(f', t."{c}"' for (c,) in columns if c != customer and c in asked)
+    described = f'SELECT column_name, column_type FROM (DESCRIBE "{work}".main.{name})'
+    others = "".join(
+        f', CAST(t."{c}" AS {kind}) AS "{c}"'
+        for c, kind in con.sql(described).fetchall()
+        if c != customer and c in asked
+    )
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE {copy} AS SELECT CAST(i.no AS INTEGER) AS {customer}{others}"
-        f' FROM "{work}".main.{name} AS t '
-        f"JOIN (SELECT i.* FROM ids AS i{some}) AS i ON i.id = t.{customer}"
+        f' FROM "{work}".main.held_{name} AS t JOIN ({keys}) AS i ON i.key = t.{customer}'
     )
     con.unregister("wanted_arrow")
     try:
@@ -429,28 +438,21 @@ def _chained(parts: list[PanelRows], ops: dict[str, str]) -> PanelRows:
     )
 
 
-def _differing(old: PanelRows, new: PanelRows) -> set[int]:
-    """Weeks in which the rows are not the same."""
-    if not len(old) or not len(new):
-        return _weeks_of(np.concatenate([old.week, new.week]))
-    low = int(min(old.week.min(), new.week.min()))
-    weeks = int(max(old.week.max(), new.week.max())) - low + 1
-    lags = int(max(old.lag.max(), new.lag.max())) + 1
-    keys = [
-        (one.customer.astype(np.int64) * weeks + one.week - low) * lags + one.lag
-        for one in (old, new)
-    ]
-    _, mine, theirs = np.intersect1d(keys[0], keys[1], assume_unique=True, return_indices=True)
-    differs = np.zeros(len(mine), dtype=bool)
-    for name, values in old.measures.items():
-        one, other = values[mine], new.measures[name][theirs]
-        differs |= (one != other) & ~((one != one) & (other != other))
-    alone = [np.delete(old.week, mine), np.delete(new.week, theirs), old.week[mine][differs]]
-    return _weeks_of(np.concatenate(alone))
+def _by_week(rows: PanelRows) -> dict[int, PanelRows]:
+    """Divide rows into weeks, each ordered by customer and lag."""
+    rows = rows.take(np.argsort(narrowed(rows.week), kind="stable"))  # short numbers sort fast
+    edges = np.flatnonzero(np.diff(rows.week, prepend=rows.week[:1] - 1, append=rows.week[-1:] + 1))
+    return {
+        int(rows.week[first]): rows.take(slice(first, end))
+        for first, end in itertools.pairwise(edges)
+    }
 
 
-def _weeks_of(weeks: NDArray[Any]) -> set[int]:
-    if not len(weeks):
-        return set()
-    low = int(weeks.min())
-    return set((np.flatnonzero(np.bincount(weeks - low)) + low).tolist())
+def _are_equal(old: PanelRows, new: PanelRows) -> bool:
+    """Tell whether two weeks hold the same rows."""
+    one, other = (
+        {**rows.measures, "customer": rows.customer, "lag": rows.lag} for rows in (old, new)
+    )
+    return one.keys() == other.keys() and all(
+        np.array_equal(values, other[name], equal_nan=True) for name, values in one.items()
+    )
