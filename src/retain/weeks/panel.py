@@ -6,6 +6,7 @@ look-ups in running sums, the newest value is the last row before a date.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -114,13 +115,11 @@ class Panel:
         for at in range(1, len(ends)):
             added[at] += added[at - 1] * keep ** int(ends[at] - ends[at - 1])
         out: Array = added[np.searchsorted(ends, self.as_ofs - before)]
-        for at, as_of in enumerate(self.as_ofs):
-            late = self._late_rows(at, None, before)
-            if late.any():
-                rows = self._late.take(late)
-                weeks_ago = int(as_of) - before - rows.week
-                weight = np.nan_to_num(rows.measures[measure]) * keep**weeks_ago
-                out[at] += np.bincount(rows.customer, weight, minlength=self.customers)
+        for at, late in self._late_seen(None, before):
+            rows = self._late.take(late)
+            weeks_ago = int(self.as_ofs[at]) - before - rows.week
+            weight = np.nan_to_num(rows.measures[measure]) * keep**weeks_ago
+            out[at] += np.bincount(rows.customer, weight, minlength=self.customers)
         return out
 
     def level(self, measure: str, half_life_weeks: float) -> Array:
@@ -156,10 +155,7 @@ class Panel:
         self._need(measure)
         key, is_active = ("active", measure), self._now.measures[measure] > 0
         out = self._window(key, is_active, weeks, before)
-        for at in range(len(self.as_ofs)):
-            late = self._late_rows(at, weeks, before) & (self._late.measures[measure] > 0)
-            if not late.any():
-                continue
+        for at, late in self._late_seen(weeks, before, self._late.measures[measure] > 0):
             rows = self._late.take(late)
             who, week, _ = united_bits(rows.customer, rows.week, np.ones(len(rows), np.int64))
             before_that, known = np.maximum(week - self._first, 0), self._cumulated(key, is_active)
@@ -172,10 +168,7 @@ class Panel:
         self._need(measure)
         days = np.bitwise_count(self._now.measures[measure])
         out = self._window(("popcount", measure), days, weeks, before)
-        for at in range(len(self.as_ofs)):
-            late = self._late_rows(at, weeks, before)
-            if not late.any():
-                continue
+        for at, late in self._late_seen(weeks, before):
             rows = self._late.take(late)
             masks = united_bits(rows.customer, rows.week, rows.measures[measure])
             known = self._bits_at(measure, masks[1], masks[0])
@@ -185,26 +178,25 @@ class Panel:
     def distinct(self, measure: str, weeks: int, before: int = 0) -> Array:
         """Count the different values met in a window, from bit masks."""
         out = np.zeros((len(self.as_ofs), self.customers))
+        tardy = dict(self._late_seen(weeks, before))
         for word in self._words(measure):
             for at, as_of in enumerate(self.as_ofs):
                 met = self._met(word, *self._span(int(as_of), weeks, before))
-                late = self._late_rows(at, weeks, before)
-                if late.any():
-                    np.bitwise_or.at(
-                        met, self._late.customer[late], self._late.measures[word][late]
-                    )
+                if at in tardy:
+                    late = self._late.take(tardy[at])
+                    np.bitwise_or.at(met, late.customer, late.measures[word])
                 out[at] += np.bitwise_count(met)
         return self._observed(out, weeks, before)
 
     def latest(self, measure: str, before: int = 0) -> Array:
         """Return the newest value that is not null, as of `before` weeks ago; nan when none."""
-        return self._latest(measure, before)[0]
+        newest = self._latest(measure, before)
+        return self._of_rows(newest, self._now.measures[measure], self._late.measures[measure])
 
     def weeks_since(self, measure: str) -> Array:
         """Count the weeks since a measure was last above zero (or, for values, last given)."""
-        week = self._latest(measure, 0, positive=self.rows.ops.get(measure) != "last")[1]
-        since = self.as_ofs[:, None] - week
-        return np.where(week == _NEVER, np.nan, since)
+        newest = self._latest(measure, 0, positive=self.rows.ops.get(measure) != "last")
+        return self.as_ofs[:, None] - self._of_rows(newest, self._now.week, self._late.week)
 
     def earliest(self, measure: str) -> Array:
         """Return the smallest value ever seen; nan when none."""
@@ -265,6 +257,15 @@ class Panel:
         seen = (rows.week <= last) & (rows.week + rows.lag <= int(self.known_by[at]))
         return seen if weeks is None else seen & (rows.week > last - weeks)
 
+    def _late_seen(
+        self, weeks: int | None, before: int, given: Any = True
+    ) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+        """Dates that see any of the `given` late rows in their window, and which of them."""
+        for at in range(len(self.as_ofs) if len(self._late) else 0):
+            seen = self._late_rows(at, weeks, before) & given
+            if seen.any():
+                yield at, seen
+
     @cached_property
     def _place(self) -> NDArray[np.int64]:
         """Place of each row known in its own week in a flat grid (weeks, customers)."""
@@ -323,12 +324,11 @@ class Panel:
             return [0] * len(self.as_ofs)
         return [self._span(int(as_of), None, back)[0] for as_of in self.as_ofs]
 
-    def _bound(self, back: int | None) -> NDArray[np.int64]:
-        """First row of each customer after that week, shape (as_ofs, customers)."""
-        key = ("bound", back)
-        if key not in self._cache:
-            self._cache[key] = self._counts[self._ends(back)] + self._begins
-        return self._cache[key]
+    def _bound(self, end: int) -> NDArray[np.int64]:
+        """First row of each customer of a week of the grid, or later."""
+        if ("bound", end) not in self._cache:
+            self._cache["bound", end] = self._counts[end] + self._begins
+        return self._cache["bound", end]
 
     def _stretches(self, before: int) -> tuple[NDArray[np.int64], Array, NDArray[np.int64]]:
         """Cut time at the dates: their weeks, each week's age at the next, each row's place.
@@ -376,23 +376,26 @@ class Panel:
 
     def _window(self, key: tuple[Any, ...], values: Any, weeks: int | None, before: int) -> Array:
         """Add up values of rows over a window; `key` names them."""
-        start = None if weeks is None else before + weeks
-        if values.dtype.kind in "bui":
-            # whole numbers add up alike in any order: along the rows, whoever they are of
-            if ("rows", key) not in self._cache:
-                self._cache["rows", key] = _sums_before(values)
-            return (self._until(key, before) - self._until(key, start)).astype(np.float64)
-        # other sums depend on their order in the last digit: the same one whatever dates are asked
-        summed = self._cumulated(key, values)
-        return summed[self._ends(before)] - summed[self._ends(start)]
+        ends, starts = self._ends(before), self._ends(None if weeks is None else before + weeks)
+        if values.dtype.kind not in "bui":
+            # such sums depend on their order in the last digit: the same whatever dates are asked
+            summed = self._cumulated(key, values)
+            return summed[ends] - summed[starts]
+        # whole numbers add up alike in any order: along the rows, whoever they are of
+        if ("rows", key) not in self._cache:
+            self._cache["rows", key] = _sums_before(values)
+        out = np.empty((len(ends), self.customers))
+        for at, (end, start) in enumerate(zip(ends, starts, strict=True)):
+            np.subtract(self._until(key, end), self._until(key, start), out=out[at])
+        return out
 
-    def _until(self, key: tuple[Any, ...], back: int | None) -> NDArray[np.int64]:
-        """Sum of all rows before each customer's first one after the week `back` weeks ago."""
-        if ("until", key, back) not in self._cache:
+    def _until(self, key: tuple[Any, ...], end: int) -> NDArray[Any]:
+        """Sum of all rows before each customer's first one of a week of the grid, or later."""
+        if ("until", key, end) not in self._cache:
             sums = self._cache["rows", key]
             # twice as fast as by an index in brackets
-            self._cache["until", key, back] = np.take(sums, self._bound(back), mode="clip")
-        return self._cache["until", key, back]
+            self._cache["until", key, end] = np.take(sums, self._bound(end), mode="clip")
+        return self._cache["until", key, end]
 
     def _sum(self, measure: str, weeks: int | None, before: int, power: int) -> Array:
         values = self._filled(measure)
@@ -403,53 +406,54 @@ class Panel:
             values = np.nan_to_num(self._late.measures[measure])
             if power:
                 values = values * self._late.week
-            for at in range(len(self.as_ofs)):
-                late = self._late_rows(at, weeks, before)
-                if late.any():
-                    out[at] += np.bincount(
-                        self._late.customer[late], values[late], minlength=self.customers
-                    )
+            for at, late in self._late_seen(weeks, before):
+                who = self._late.customer[late]
+                out[at] += np.bincount(who, values[late], minlength=self.customers)
         return out
 
-    def _latest(self, measure: str, before: int, *, positive: bool = False) -> tuple[Array, Array]:
-        """Newest value and its week; the value is nan and the week `_NEVER` where there is none."""
+    def _latest(self, measure: str, before: int, *, positive: bool = False) -> NDArray[np.int64]:
+        """Find the row of the newest value among those known in time, then the late; -1: none."""
         self._need(measure)
-        rows, values = self._now, self._now.measures[measure]
-        places, counts = self._given_rows(measure, positive)
+        rows, newest_before = self._now, self._newest_before(measure, positive)
+        newest = np.empty((len(self.as_ofs), self.customers), dtype=np.int64)
+        for at, end in enumerate(self._ends(before)):
+            newest[at] = np.take(newest_before, self._bound(end), mode="clip")
+        newest[newest < self._begins] = -1  # of another customer
         given = self._given(self._late, measure, positive)
-        newest = np.full((len(self.as_ofs), self.customers), -1)  # row of the newest value
-        value, found = np.full(newest.shape, np.nan), np.full(newest.shape, float(_NEVER))
-        if len(places):
-            there = np.take(counts, self._bound(before), mode="clip")
-            is_given = there > np.take(counts, self._begins, mode="clip")
-            newest = np.where(is_given, np.take(places, there - 1, mode="wrap"), -1)
-            value = np.where(is_given, np.take(values, newest, mode="wrap"), np.nan)
-            found = np.where(is_given, np.take(rows.week, newest, mode="wrap"), float(_NEVER))
-        for at in range(len(self.as_ofs)):
-            late = self._late_rows(at, None, before) & given
-            if late.any():
-                tardy = self._late.take(late)
-                said, last = np.append(said_when(rows, measure), 0.0), said_when(tardy, measure)
-                ranks = np.lexsort((tardy.lag, last, tardy.week))  # newest last, so that it wins
-                best = np.full(self.customers, -1)
-                best[tardy.customer[ranks]] = ranks
-                who = np.flatnonzero(best >= 0)
-                mine = best[who]
-                order = said[newest[at, who]]  # the last one stands for none
-                newer = (tardy.week[mine] > found[at, who]) | (
-                    (tardy.week[mine] == found[at, who]) & (last[mine] >= order)
-                )
-                who, mine = who[newer], mine[newer]
-                value[at, who] = tardy.measures[measure][mine]
-                found[at, who] = tardy.week[mine]
-        return value, found
+        for at, late in self._late_seen(None, before, given):
+            tardy = self._late.take(late)
+            said, last = np.append(said_when(rows, measure), 0.0), said_when(tardy, measure)
+            ranks = np.lexsort((tardy.lag, last, tardy.week))  # newest last, so that it wins
+            best = np.full(self.customers, -1)
+            best[tardy.customer[ranks]] = ranks
+            who = np.flatnonzero(best >= 0)
+            mine = best[who]
+            order = said[newest[at, who]]  # the last one stands for none
+            found = np.append(rows.week, _NEVER)[newest[at, who]]
+            newer = (tardy.week[mine] > found) | (
+                (tardy.week[mine] == found) & (last[mine] >= order)
+            )
+            newest[at, who[newer]] = len(rows) + np.flatnonzero(late)[mine[newer]]
+        return newest
 
-    def _given_rows(self, measure: str, positive: bool) -> tuple[Any, Any]:
-        """Positions of the rows that hold a value, and how many of them lie before each row."""
-        key = ("given", measure, positive)
+    @staticmethod
+    def _of_rows(newest: NDArray[np.int64], now: Any, late: Any) -> Array:
+        """Look up what rows found by `_latest` hold; nan where there is none."""
+        values = np.concatenate([now, late]) if len(late) else now
+        if not len(values):
+            return np.full(newest.shape, np.nan)
+        out = np.take(values, newest, mode="wrap").astype(np.float64)
+        out[newest < 0] = np.nan
+        return out
+
+    def _newest_before(self, measure: str, positive: bool) -> NDArray[np.int32]:
+        """Newest row that holds a value before each row, and of all; -1 where there is none."""
+        key = ("newest", measure, positive)
         if key not in self._cache:
             given = self._given(self._now, measure, positive)
-            self._cache[key] = np.flatnonzero(given), _sums_before(given)
+            out = self._cache[key] = np.full(len(given) + 1, -1, dtype=np.int32)
+            np.copyto(out[1:], np.arange(len(given), dtype=np.int32), where=given)
+            np.maximum.accumulate(out, out=out)
         return self._cache[key]
 
     @staticmethod
@@ -458,9 +462,13 @@ class Panel:
         return values > 0 if positive else ~np.isnan(values)
 
 
-def _sums_before(values: Any) -> NDArray[np.int64]:
-    """Add up the whole numbers before each place, and all of them."""
-    out = np.zeros(len(values) + 1, dtype=np.int64)
+def _sums_before(values: Any) -> NDArray[Any]:
+    """Add up the whole numbers before each place, and all of them.
+
+    Small ones in half the memory: where the sum of all rows overflows, the difference of two is
+    right still, as a customer's own rows do not add up to that much.
+    """
+    out = np.zeros(len(values) + 1, dtype=np.int32 if values.dtype.itemsize < 4 else np.int64)
     np.cumsum(values, out=out[1:])
     return out
 

@@ -129,9 +129,14 @@ def in_order(parts: list[PanelRows], ops: dict[str, str]) -> PanelRows:
         kinds = [one.measures[name].dtype for one in parts if name in one.measures]
         none = np.dtype(np.int64 if op == "bits" else np.float64)
         kind = np.result_type(*kinds) if kinds else none
-        zero = np.zeros(1, kind)
-        columns = [one.measures.pop(name, np.broadcast_to(zero, len(one))) for one in parts]
-        measures[name] = laid(columns, kind)
+        columns = [one.measures.pop(name, None) for one in parts]
+        measures[name] = laid(
+            [
+                np.zeros(len(one), kind) if column is None else column
+                for one, column in zip(parts, columns, strict=True)
+            ],
+            kind,
+        )
     return PanelRows(
         customer=np.take(customer, order, mode="clip"),
         week=laid([one.week for one in parts], np.int32),
