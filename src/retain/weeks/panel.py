@@ -414,10 +414,11 @@ class Panel:
     def _latest(self, measure: str, before: int, *, positive: bool = False) -> NDArray[np.int64]:
         """Find the row of the newest value among those known in time, then the late; -1: none."""
         self._need(measure)
-        rows, newest_before = self._now, self._newest_before(measure, positive)
+        rows, (places, counts) = self._now, self._given_rows(measure, positive)
         newest = np.empty((len(self.as_ofs), self.customers), dtype=np.int64)
         for at, end in enumerate(self._ends(before)):
-            newest[at] = np.take(newest_before, self._bound(end), mode="clip")
+            there = np.take(counts, self._bound(end), mode="clip")
+            np.take(places, there, mode="clip", out=newest[at])
         newest[newest < self._begins] = -1  # of another customer
         given = self._given(self._late, measure, positive)
         for at, late in self._late_seen(None, before, given):
@@ -446,14 +447,12 @@ class Panel:
         out[newest < 0] = np.nan
         return out
 
-    def _newest_before(self, measure: str, positive: bool) -> NDArray[np.int32]:
-        """Newest row that holds a value before each row, and of all; -1 where there is none."""
-        key = ("newest", measure, positive)
+    def _given_rows(self, measure: str, positive: bool) -> tuple[Any, Any]:
+        """Positions of the rows that hold a value after a -1, how many lie before each row."""
+        key = ("given", measure, positive)
         if key not in self._cache:
             given = self._given(self._now, measure, positive)
-            out = self._cache[key] = np.full(len(given) + 1, -1, dtype=np.int32)
-            np.copyto(out[1:], np.arange(len(given), dtype=np.int32), where=given)
-            np.maximum.accumulate(out, out=out)
+            self._cache[key] = np.append(-1, np.flatnonzero(given)), _sums_before(given)
         return self._cache[key]
 
     @staticmethod
