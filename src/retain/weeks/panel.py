@@ -322,7 +322,9 @@ class Panel:
         """Place in the grid of what follows the week `back` weeks before each date; None: ever."""
         if back is None:
             return [0] * len(self.as_ofs)
-        return [self._span(int(as_of), None, back)[0] for as_of in self.as_ofs]
+        if ("ends", back) not in self._cache:
+            self._cache["ends", back] = [self._span(int(one), None, back)[0] for one in self.as_ofs]
+        return self._cache["ends", back]
 
     def _bound(self, end: int) -> NDArray[np.int64]:
         """First row of each customer of a week of the grid, or later."""
@@ -362,9 +364,9 @@ class Panel:
     def _bits(self, word: str) -> NDArray[np.int64]:
         key = ("bits", word)
         if key not in self._cache:
-            grid = np.zeros((self._weeks, self.customers), dtype=np.int64)
-            grid.reshape(-1)[self._place] = self._now.measures[word]
-            self._cache[key] = grid
+            masks = self._now.measures[word]
+            grid = self._cache[key] = np.zeros((self._weeks, self.customers), dtype=masks.dtype)
+            grid.reshape(-1)[self._place] = masks
         return self._cache[key]
 
     def _bits_at(self, word: str, week: Any, customer: Any) -> NDArray[np.int64]:
