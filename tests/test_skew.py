@@ -141,9 +141,8 @@ def latest_looks_at_the_newest_week_there_is(patch: pytest.MonkeyPatch) -> tuple
     whole = history.Panel._latest
 
     def newest(self: Any, measure: str, before: int, *, positive: bool = False) -> Any:
-        value, week = whole(self, measure, before, positive=positive)
-        last = self.as_ofs.argmax()
-        return value[[last]].repeat(len(value), 0), week[[last]].repeat(len(week), 0)
+        rows = whole(self, measure, before, positive=positive)
+        return rows[[self.as_ofs.argmax()]].repeat(len(rows), 0)
 
     patch.setattr(history.Panel, "_latest", newest)
     return ()
