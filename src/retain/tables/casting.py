@@ -49,7 +49,7 @@ class Cast:
     stamp
         For instants: 1 without a zone, 2 with a zone, 3 a bare date; empty for other kinds.
     whole
-        For ids that are whole numbers in the source: the number; empty for others.
+        For ids that are whole numbers of up to 64 bits: the number; empty for others.
     """
 
     value: str
@@ -144,7 +144,12 @@ def cast_of(
         )
     if spec.kind == "id":
         if is_whole_type(upper) and not words:  # nothing to trim, no word for nothing, no point
-            return Cast(f"CAST({name} AS VARCHAR)", "", f"missing {spec.name}", whole=name)
+            return Cast(
+                f"CAST({name} AS VARCHAR)",
+                "",
+                f"missing {spec.name}",
+                whole=name if "HUGE" not in upper else "",
+            )
         return _id(text, spec)
     if spec.kind == "text":
         return Cast(text, "", "")

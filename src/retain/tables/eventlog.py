@@ -344,12 +344,9 @@ class EventLog:
         self._down_rows += len(there["who"])
         if self.scratch is None or self._down_rows > MOST_DOWN:
             return
-        narrow: dict[str, Any] = {"who": np.int32, "day": np.int32, "known": np.int32}
-        if "feature" in there:
-            narrow["feature"] = np.int16 if _fits(there["feature"], np.int16) else np.int32
         table = pa.table(
             {
-                name: values.astype(narrow[name], copy=False) if name in narrow else values
+                name: _narrow(values) if isinstance(values, np.ndarray) else values
                 for name, values in there.items()
             }
         )
@@ -525,5 +522,9 @@ def _day(moment: Any) -> int:
     return int(np.datetime64(moment, "D").astype(np.int64))
 
 
-def _fits(values: NDArray[Any], kind: Any) -> bool:
-    return int(values.max(initial=0)) <= np.iinfo(kind).max
+def _narrow(values: NDArray[Any]) -> NDArray[Any]:
+    low, high = int(values.min(initial=0)), int(values.max(initial=0))
+    for kind in (np.int8, np.int16, np.int32):
+        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+            return values.astype(kind, copy=False)
+    return values

@@ -32,6 +32,13 @@ PART_ROWS = 900_000  # rows of a table that are folded in one go
 
 Ints = NDArray[np.int64]
 
+_COMBINED: dict[str, np.ufunc] = {
+    "sum": np.add,
+    "min": np.fmin,
+    "max": np.fmax,
+    "bits": np.bitwise_or,
+}
+
 
 def fold_sql(facts: Facts, source: Source) -> str:
     """Write the whole fold as one statement, for a table that stays on its engine."""
@@ -306,7 +313,7 @@ def _added_up(con: Any, facts: Facts, source: Source) -> PanelRows:
                     order = table["fact_order"].to_numpy().astype(np.float64)
                     _later(out, at, there, *groups.last(values, order))
                 else:
-                    out[there] = _both(op, out[there], groups.combined(op, values))
+                    _both(op, out, there, groups.combined(op, values))
         measures[name] = narrowed(out)
         if op == "sum" and measures[name].dtype.kind == "f":  # whole numbers are round already
             measures[name] = narrowed(np.round(out, 9))
@@ -340,10 +347,15 @@ def _sorting(key: Ints) -> Any:
     order = np.argsort(key.astype(np.uint16), kind="stable")  # short numbers sort fast
     top, shift = int(key.max()), 16
     while top >> shift:
-        digit = (key >> shift).astype(np.uint16)[order]
-        order = order[np.argsort(digit, kind="stable")]
+        digit = _ordered((key >> shift).astype(np.uint16), order)
+        order = _ordered(order, np.argsort(digit, kind="stable"))
         shift += 16
     return order
+
+
+def _ordered(values: NDArray[Any], order: Any) -> NDArray[Any]:
+    """Put values in an order: all are there, so that no place needs a check."""
+    return values if isinstance(order, slice) else np.take(values, order, mode="clip")
 
 
 class _Groups:
@@ -351,18 +363,17 @@ class _Groups:
 
     def __init__(self, key: Ints) -> None:
         self.order = _sorting(key)
-        key = key[self.order]
+        key = _ordered(key, self.order)
         self.begins = np.append(0, np.flatnonzero(key[1:] != key[:-1]) + 1)[: len(key)]
         self.is_single = len(self.begins) == len(key)
         self.keys = key if self.is_single else key[self.begins]
 
     def combined(self, op: str, values: NDArray[Any]) -> NDArray[Any]:
         """Sum, smallest, greatest or union of each group."""
-        values = values[self.order]
+        values = _ordered(values, self.order)
         if self.is_single:
             return values
-        how = {"sum": np.add, "min": np.fmin, "max": np.fmax, "bits": np.bitwise_or}[op]
-        return np.asarray(how.reduceat(values, self.begins))
+        return np.asarray(_COMBINED[op].reduceat(values, self.begins))
 
     def last(self, values: NDArray[Any], order: NDArray[Any]) -> tuple[Any, Any]:
         """Value said last by each group and when; of equal stamps the greatest. nan: nothing."""
@@ -408,9 +419,12 @@ def _nothing(op: str, rows: int) -> NDArray[Any]:
     return np.zeros(rows) if op == "sum" else np.full(rows, np.nan)
 
 
-def _both(op: str, one: NDArray[Any], other: NDArray[Any]) -> Any:
-    how = {"sum": np.add, "min": np.fmin, "max": np.fmax, "bits": np.bitwise_or}[op]
-    return how(one, other)
+def _both(op: str, out: NDArray[Any], there: Any, values: NDArray[Any]) -> None:
+    """Combine what is there with further values, in place where all of it is concerned."""
+    if isinstance(there, slice):
+        _COMBINED[op](out, values, out=out)
+    else:
+        out[there] = _COMBINED[op](np.take(out, there, mode="clip"), values)
 
 
 def _later(out: Any, at: Any, there: Any, values: Any, order: Any) -> None:
