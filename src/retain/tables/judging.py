@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+from numpy.typing import NDArray
 
 from retain.errors import TableError
 from retain.tables.eventlog import EventLog
@@ -21,6 +22,7 @@ __all__ = ["FIRST_DAY", "Judge", "see"]
 
 FIRST_DAY = "1971-01-01"
 OPEN_ENDED = "2200-01-01"
+MOST_TICKS = 1 << 27  # bytes
 
 
 class Judge:
@@ -278,10 +280,7 @@ class Judge:
         if table.log is None:  # cheaper still, and small beside the table: all hashes differ
             one = key if table.spec.id_column in table.whole else f"hash({key})"
             asked = f"SELECT {one} AS h FROM {table.held} WHERE {key} IS NOT NULL"
-            hashes = self.con.sql(asked).to_arrow_table()["h"].to_numpy()
-            if (hashes[1:] < hashes[:-1]).any():  # numbers are often in order
-                hashes = np.sort(hashes)
-            if not (hashes[1:] == hashes[:-1]).any():
+            if _all_differ(self.con.sql(asked).to_arrow_table()["h"].to_numpy()):
                 return False
         ((there, different),) = rows_of(
             self.con, f"SELECT count({key}), count(DISTINCT {key}) FROM {table.relation}"
@@ -339,6 +338,17 @@ class Judge:
                 self.later[(spec.name, column)] = count
                 has_changed = True
         return has_changed
+
+
+def _all_differ(numbers: NDArray[Any]) -> bool:
+    """Tell whether no number occurs twice."""
+    low, high = (int(edge(numbers)) for edge in (np.min, np.max)) if len(numbers) else (0, 0)
+    if high - low < min(64 * len(numbers), MOST_TICKS):  # several times as fast as sorting
+        met = np.zeros(high - low + 1, dtype=bool)
+        met[numbers - low] = True
+        return bool(np.count_nonzero(met) == len(numbers))
+    numbers = np.sort(numbers)
+    return not (numbers[1:] == numbers[:-1]).any()
 
 
 def see(con: Any, name: str, relation: str) -> None:

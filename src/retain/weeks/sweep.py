@@ -180,7 +180,8 @@ class Users:
             table = pa.concat_tables([table, lost])
         self.path.parent.mkdir(parents=True, exist_ok=True)
         aside = self.path.with_name(f".partial-{self.path.name}")
-        pq.write_table(table, aside, compression="zstd")
+        # plain: packing, and counting which values are equal, costs more than all the rest
+        pq.write_table(table, aside, compression="none", use_dictionary=False)
         aside.replace(self.path)
 
 
