@@ -6,6 +6,7 @@ were changed. A file in which anything looks wrong is judged row by row in SQL, 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import zipfile
@@ -358,8 +359,11 @@ class EventLog:
     def _taken_up(self, piece: Piece, keep: Any) -> Batch:
         import pyarrow as pa
 
-        with pa.memory_map(str(self._down[piece.part, piece.group])) as file:
+        path = self._down.pop((piece.part, piece.group))
+        with pa.memory_map(str(path)) as file:
             table = pa.ipc.open_file(file).read_all()
+        with contextlib.suppress(OSError):  # where a mapped file cannot go it goes with its folder
+            path.unlink()  # its pages take what is folded next, new ones would cost more
         if keep is not None:
             table = table.filter(keep)
         there = set(table.column_names)
