@@ -383,3 +383,13 @@ def test_the_order_of_health_scores_does_not_matter_and_nothing_to_judge_is_said
     assert set(first.healthy_and_left) == set(other.healthy_and_left)
     with pytest.raises(SnapshotError, match="nothing to judge"):
         judge_health([1], [np.nan], [None], ["a"], bands=bands)
+
+
+def test_the_interval_of_a_calibration_error_holds_the_error_itself():
+    """Seen to fail with plain percentiles: drawing customers again adds noise to every group."""
+    rng = np.random.default_rng(4)
+    p = rng.uniform(0.02, 0.3, 2_000)
+    found = churn_figures(rng.random(2_000) < p, p, np.arange(2_000), capacity=10)
+    error = found["calibration_error"]
+
+    assert 0.0 <= error["low"] < error["value"] < error["high"] < 0.05

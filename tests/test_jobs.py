@@ -293,6 +293,18 @@ def test_a_day_in_the_past_gives_what_the_data_cut_at_that_day_give(company, two
     assert "hindsight, not a forecast" in ran.out  # the model was trained later
 
 
+def test_a_week_scored_by_a_weak_model_says_so(company, two_weeks, monkeypatch):
+    """Seen to fail: the grade was on the card alone, which nobody reads on Monday morning."""
+    monkeypatch.setattr("retain.jobs.manifest.WEAK", ("A", "B", "C", "D", "E"))
+
+    ran = company.run("score", "--model", company.model)
+
+    assert ran.code == 0, ran
+    assert "note: the model is graded " in " ".join(ran.out.split())
+    page = (company.week() / "report.html").read_text("utf-8")
+    assert "the model is graded" in page
+
+
 # ---- what changed since last week ---------------------------------------------------------------
 
 

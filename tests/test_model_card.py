@@ -142,7 +142,8 @@ def test_a_small_segment_says_why_it_has_no_figures():
         ("D", AUC, 0.02, {"base rate": BETTER}, 100, 1),
         ("E", {**AUC, "low": 0.5}, 0.02, {"base rate": BETTER}, 100, 0),
         ("E", AUC, 0.02, {"base rate": ALIKE}, 100, 0),
-        ("E", {"value": math.nan, "low": math.nan, "high": math.nan}, 0.0, {}, 0, 0),
+        ("D", AUC, 0.02, {"base rate": ALIKE}, 29, 0),  # too few to tell: not the same as E
+        ("D", {"value": math.nan, "low": math.nan, "high": math.nan}, 0.0, {}, 0, 0),
     ],
 )
 def test_the_grade_follows_its_rule(letter, auc, error, baselines, left, leaks):

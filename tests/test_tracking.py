@@ -239,6 +239,23 @@ def test_a_training_is_champion_or_not_as_told(uri, tmp_path):
     ]
 
 
+def test_the_champion_trained_once_more_challenges_nobody(uri, tmp_path):
+    """Seen to fail: it was registered as a challenger that could not be promoted."""
+    told = {"uri": uri, "experiment": "acme", "registered_model": "once-more"}
+    record_training(record(tmp_path, "a"), **told)
+    reigning = record(tmp_path, "b")
+    record_training(reigning, champion=True, **told)
+
+    again = record_training(reigning, **told)
+
+    assert again.is_champion
+    assert [v.aliases for v in list_versions(uri=uri, registered_model="once-more")] == [
+        (),
+        ("champion",),
+        ("previous_champion",),
+    ]
+
+
 def test_several_heads_are_logged_and_the_first_is_registered(uri, tmp_path):
     import mlflow
 

@@ -507,6 +507,14 @@ def _show_training(made: Any) -> None:
                 title=f"Value in {made.bundle.clv.learnt_weeks} weeks, judged out of time",
             )
         )
+    _say("")
+    if tuning := made.bundle.about["tuning"]:
+        _write(
+            f"Tuned: {tuning['trials']} trials, log loss {tuning['log_loss']:.4f} against "
+            f"{tuning['log_loss_default']:.4f} of the defaults, forward in time."
+        )
+    grade = made.bundle.about["grade"]
+    _write(f"Grade {grade['letter']}, {grade['meaning']}. Decided by: {grade['reason']}.")
 
 
 def _only(row: dict[str, Any], shown: Sequence[str]) -> dict[str, Any]:

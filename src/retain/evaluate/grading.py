@@ -20,11 +20,11 @@ GRADES = {
     "E": "no signal: what customers do does not tell who leaves",
 }
 RULE = (
-    "E: not told apart from chance (AUC's interval reaches 0.5, or log loss not below the base "
-    "rate's beyond noise), "
+    f"E: {LEAST_LEFT} or more left in the weeks judged, and the model is not told apart from "
+    "chance (AUC's interval reaches 0.5, or log loss not below the base rate's beyond noise), "
     "or how long customers have been there orders them at least as well by itself. "
-    "D: a simpler method is better beyond noise, a leak was let through, or fewer than "
-    f"{LEAST_LEFT} left in the weeks judged. "
+    f"D: fewer than {LEAST_LEFT} left, a simpler method is better beyond noise, or a leak was let "
+    "through. "
     "C: none of these. "
     f"B: besides, AUC's lower end is at least {USEFUL_AUC:.2f} and the probabilities are level: "
     f"calibration error at most {LEVEL:.2f}, or no more than right probabilities would show with "
@@ -184,6 +184,8 @@ def grade_churn(
     letters = list(GRADES)
     missing = [one for one in conditions if not one.met]
     worst = max((letters.index(one.needed_for) + 1 for one in missing), default=0)
+    if left < LEAST_LEFT:
+        worst = letters.index("D")  # too few to tell is not the same as no signal
     letter = letters[worst]
     decided = [one for one in missing if letters.index(one.needed_for) + 1 == worst]
     reason = "; ".join(f"{one.name.lower()}: no ({one.says})" for one in decided)

@@ -17,6 +17,7 @@ from retain.tables.remarks import SPARSE_TIMES, STALE_DAYS
 __all__ = ["describe_week"]
 
 NEVER_STALE = ("customers", "costs", "departures")  # quiet weeks are no sign of a broken export
+WEAK = ("D", "E")  # grades of models on which nobody should act unread
 
 
 def describe_week(
@@ -56,6 +57,12 @@ def describe_week(
         for name in without
         if name in bundle.tables
     ]
+    grade = bundle.about.get("grade")  # a model saved before there were grades has none
+    if grade is not None and grade["letter"] in WEAK:
+        notes.append(
+            f"the model is graded {grade['letter']}, {grade['meaning']}. Decided by: "
+            f"{grade['reason']}. Read its card before acting on the order of this list"
+        )
     if bundle.about["as_of"] > str(day):
         notes.append(
             f"the model was trained as of {bundle.about['as_of']} and has seen what came after "

@@ -32,7 +32,7 @@ from retain.report.model_card import CARD_FILES, write_model_page
 from retain.snapshots import ELIGIBLE, clv_basis
 from retain.weeks import FoldedWeeks
 
-__all__ = ["Judged", "make_model_card", "note_run", "run_file", "write_model_card"]
+__all__ = ["Judged", "grade_of", "make_model_card", "note_run", "run_file", "write_model_card"]
 
 SEGMENTS = ("segment", "plan", "region", "industry")
 MOST_SEGMENTS = 12  # of one column; a column with more is an id
@@ -75,6 +75,66 @@ class Judged:
     eligible: Mapping[str, int]
 
 
+def grade_of(
+    figures: Mapping[str, Any],
+    leaks: Iterable[Mapping[str, Any]],
+    columns: Sequence[Column],
+    judged: Judged,
+    *,
+    capacity: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Grade a model beside the simpler methods.
+
+    Parameters
+    ----------
+    figures, leaks
+        Of the model, and what the leak check found.
+    columns, judged
+        What the columns of the matrix mean, and what the model was judged on.
+    capacity
+        Customers that the team can act on in the weeks judged.
+    seed
+        Of the intervals.
+
+    Returns
+    -------
+    dict
+        grade (letter, meaning, reason, rule, conditions), differences (baseline to the model minus
+        it), chance (calibration error of right probabilities), beyond_tenure.
+    """
+
+    def minus(other: Any) -> dict[str, dict[str, float]]:
+        return evaluate.churn_differences(
+            judged.y, judged.p, other, judged.who, capacity=capacity, seed=seed
+        )
+
+    differences = {name: minus(other) for name, other in judged.others.items()}
+    chance = evaluate.calibration_by_chance(judged.p, judged.who, seed=seed)
+    tenure = _by_tenure(columns, judged)
+    beyond = None if tenure is None else minus(tenure)["auc"]
+    grade = evaluate.grade_churn(
+        figures,
+        differences,
+        chance_calibration_error=chance,
+        left=int(judged.y.sum()),
+        beyond_tenure=beyond,
+        leaks_let_through=sum(one["severity"] == "error" for one in leaks),
+    )
+    return {
+        "grade": {
+            "letter": grade.letter,
+            "meaning": grade.meaning,
+            "reason": grade.reason,
+            "rule": evaluate.RULE,
+            "conditions": [dataclasses.asdict(one) for one in grade.conditions],
+        },
+        "differences": differences,
+        "chance": {"calibration_error": chance},
+        "beyond_tenure": beyond,
+    }
+
+
 def make_model_card(
     company: Company,
     bundle: Bundle,
@@ -82,6 +142,7 @@ def make_model_card(
     columns: Sequence[Column],
     judged: Judged,
     value: JudgedValue | None,
+    graded: Mapping[str, Any],
     *,
     version: str,
     seed: int,
@@ -96,6 +157,8 @@ def make_model_card(
         What the columns of the matrix mean, in its order.
     judged, value
         What it was judged on; `value` is None where no CLV could be judged.
+    graded
+        From `grade_of`.
     version
         The model's name.
     seed
@@ -109,27 +172,6 @@ def make_model_card(
     about = bundle.about
     capacity = company.config.review.capacity_per_week
     weeks = np.unique(judged.when)
-    differences = {
-        name: evaluate.churn_differences(
-            judged.y, judged.p, other, judged.who, capacity=capacity * len(weeks), seed=seed
-        )
-        for name, other in judged.others.items()
-    }
-    chance = evaluate.calibration_by_chance(judged.p, judged.who, seed=seed)
-    tenure = _by_tenure(columns, judged)
-    beyond = None
-    if tenure is not None:
-        beyond = evaluate.churn_differences(
-            judged.y, judged.p, tenure, judged.who, capacity=capacity * len(weeks), seed=seed
-        )["auc"]
-    grade = evaluate.grade_churn(
-        about["figures"],
-        differences,
-        chance_calibration_error=chance,
-        left=int(judged.y.sum()),
-        beyond_tenure=beyond,
-        leaks_let_through=sum(one["severity"] == "error" for one in about["leaks"]),
-    )
     return {
         "company": company.config.company,
         "currency": company.config.currency,
@@ -137,13 +179,7 @@ def make_model_card(
         "model_version": version,
         "config_version": company.config.fingerprint(),
         "trained_as_of": about["as_of"],
-        "grade": {
-            "letter": grade.letter,
-            "meaning": grade.meaning,
-            "reason": grade.reason,
-            "rule": evaluate.RULE,
-            "conditions": [dataclasses.asdict(one) for one in grade.conditions],
-        },
+        **graded,
         "definition": _definition(company),
         "data": _data(company, bundle, folded, judged, columns),
         "leaks": about["leaks"],
@@ -156,7 +192,6 @@ def make_model_card(
         },
         "learning": {"chosen": bundle.churn.chosen, "tuning": about.get("tuning")},
         "figures": about["figures"],
-        "chance": {"calibration_error": chance},
         "calibration": {
             "curve": _records(evaluate.calibration_curve(judged.y, judged.p, judged.who)),
             "line": evaluate.calibration_line(judged.y, judged.p, judged.who, seed=seed),
@@ -180,8 +215,6 @@ def make_model_card(
         "capacity_per_week": capacity,
         "capacity": _capacity(company, folded, judged, weeks, capacity, seed),
         "comparison": about["comparison"],
-        "differences": differences,
-        "beyond_tenure": beyond,
         "drivers": _drivers(bundle, columns, judged),
         "clv": _value(company, bundle, value),
         "drift": _drift(bundle, columns, judged, weeks),
@@ -492,7 +525,8 @@ def _retrain() -> list[str]:
     """Repeat the rule of `retain monitor`, from its own limits."""
     return [
         f"{OLD_WEEKS} weeks of outcomes have become final that the model has not learnt from",
-        f"the signals that have shifted carry {LEANS_ON_SHIFTED:.0%} of its weight or more",
+        "the signals that have shifted since the newest weeks it has learnt from carry "
+        f"{LEANS_ON_SHIFTED:.0%} of its weight or more",
         "AUC of a scored week, once final, has its whole interval below the one promised here",
         f"the observed share of leavers is off the predicted one beyond noise, by more than "
         f"{OFF_BY:.0%} of it and {OFF_BY_POINTS * 100:.0f} percentage point",

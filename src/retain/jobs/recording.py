@@ -164,6 +164,7 @@ def record_run(
                     for day, found in by_as_of.items()
                 },
                 fingerprints=company.tables.fingerprints,
+                tags={"grade": bundle.about["grade"]["letter"]},
                 artifacts={
                     "plots": plots,
                     "model_card": cards,

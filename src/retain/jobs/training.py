@@ -28,7 +28,13 @@ from retain.jobs.horizons import (
     learnt_curve,
     longest_ripe,
 )
-from retain.jobs.model_card import Judged, make_model_card, note_run, write_model_card
+from retain.jobs.model_card import (
+    Judged,
+    grade_of,
+    make_model_card,
+    note_run,
+    write_model_card,
+)
 from retain.jobs.opening import Company, as_day, open_company, settle_as_of
 from retain.jobs.panel import matrix, with_lists
 from retain.jobs.progress import Listener, Steps, silent
@@ -380,6 +386,21 @@ def _train(
     )
 
     steps("saving and recording")
+    place = {column.name: column for column in columns}
+    in_matrix = [place[name] for name in names]
+    on = Judged(
+        y[test],
+        p,
+        when[test],
+        who[test],
+        others,
+        T,
+        (M, who[learn], y[learn]),
+        (when[churn_rows], y[churn_rows]),
+        {str(reason): int(n) for reason, n in counted.items()},
+    )
+    leaks = [dataclasses.asdict(one) for one in suspects]
+    graded = grade_of(figures, leaks, in_matrix, on, capacity=capacity, seed=seed)
     bundle = Bundle(
         settings=company.config.defining_settings(),
         features={"columns": [c.name for c in columns], "own": own_hash},
@@ -409,7 +430,8 @@ def _train(
             "clv_comparison": clv_comparison,
             "horizons": horizons,
             "interval": held,
-            "leaks": [dataclasses.asdict(one) for one in suspects],
+            "leaks": leaks,
+            "grade": {name: graded["grade"][name] for name in ("letter", "meaning", "reason")},
             "seed": seed,
             "tuning": tuning,
         },
@@ -427,24 +449,14 @@ def _train(
         }
     )
     company.store.keep_judged(version, judged_rows)
-    place = {column.name: column for column in columns}
     card = make_model_card(
         company,
         bundle,
         folded,
-        [place[name] for name in names],
-        Judged(
-            y[test],
-            p,
-            when[test],
-            who[test],
-            others,
-            T,
-            (M, who[learn], y[learn]),
-            (when[churn_rows], y[churn_rows]),
-            {str(reason): int(n) for reason, n in counted.items()},
-        ),
+        in_matrix,
+        on,
         valued,
+        graded,
         version=version,
         seed=seed,
     )

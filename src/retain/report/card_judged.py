@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from retain.report.card_words import (
@@ -179,7 +179,7 @@ def level_chapter(card: Mapping[str, Any]) -> Chapter:
     return Chapter(
         "level",
         "How good the probabilities are",
-        (_tide(card["tide"]),) if card.get("tide") else (),
+        [*_top(curve), *([_tide(card["tide"])] if card.get("tide") else [])],
         drawings=[
             Drawn("Calibration: share that left, by predicted probability", plot),
             Drawn("Base rate: share that left after each observed week", moving),
@@ -187,6 +187,17 @@ def level_chapter(card: Mapping[str, Any]) -> Chapter:
         grids=grids,
         short="Probabilities",
     )
+
+
+def _top(curve: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Say how the probabilities held where a team acts on them."""
+    if curve:
+        top = curve[-1]
+        yield (
+            f"Of the group at highest risk {percent(top['predicted'])} were expected to leave and "
+            f"{percent(top['observed'])} left ({between(top, percent)}). Teams act on these first; "
+            "calibration error weighs all groups alike."
+        )
 
 
 def _tide(tide: Mapping[str, float]) -> str:
@@ -299,13 +310,14 @@ def capacity_chapter(card: Mapping[str, Any]) -> Chapter:
         "At the team's capacity",
         (
             f"review.capacity_per_week is {card['capacity_per_week']:,}; every week judged has a "
-            "list of its own, the highest probabilities first. There is no threshold: whom to meet "
-            "is settled by capacity, and its cost by `retain backtest` with the company's own "
-            "money figures.",
+            "list of its own, the riskiest first, which is what a model of leaving is judged by. "
+            "The team's own list is by value at risk: it meets fewer leavers and more of their "
+            "value; `retain backtest` shows both. There is no threshold: whom to meet is settled by "
+            "capacity, and its cost by `retain backtest` with the company's own money figures.",
         ),
         grids=[
             Grid(
-                "What meeting the first of the list would have found",
+                "What meeting the riskiest first would have found",
                 [*names, "Value of leavers"] if with_value else names,
                 rows,
                 marked=marked,

@@ -107,6 +107,8 @@ def drivers_chapter(card: Mapping[str, Any]) -> Chapter:
                     ]
                     for one in card["drift"][:MOST_MOVED]
                 ],
+                "Weights are of that week. The model in use has learnt from it too: what "
+                "`retain monitor` counts has moved since.",
                 left=2,
             )
         )
@@ -292,6 +294,8 @@ def data_chapter(card: Mapping[str, Any]) -> Chapter:
             ]
             for one in data["sources"]
         ],
+        "Rows of the whole export; the model saw what was known on the evening of "
+        f"{data['until']}.",
     )
     gaps = Grid(
         "Most often unknown, share of the snapshots judged",

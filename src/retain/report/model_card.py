@@ -135,7 +135,7 @@ def _met(card: Mapping[str, Any]) -> tuple[str, str, str]:
     row = min(card["capacity"], key=lambda one: abs(one["capacity"] - capacity))
     value, _ = flat(row, "recall", True)
     return (
-        f"Leavers met with {row['capacity']:,} a week",
+        f"Leavers met with {row['capacity']:,} a week, riskiest first",
         value,
         f"{percent(row['precision'])} of those met leave, {number(row['lift'], 1)} times chance",
     )

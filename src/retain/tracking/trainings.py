@@ -130,7 +130,8 @@ def record_training(
         Name of the registered model; made when new.
     champion
         True makes the new version the champion, False never does. `None` does so only when there
-        is none yet; otherwise it becomes the challenger.
+        is none yet; otherwise it becomes the challenger, unless it is the very model that is
+        champion: then that stays so.
 
     Returns
     -------
@@ -171,8 +172,11 @@ def record_training(
             ]
             version = _register(mlflow, models[0], registered_model, record)
             before = aliases_of(client, registered_model)
-            is_champion = CHAMPION not in before if champion is None else champion
-            if is_champion:
+            reigns = champion is None and _reigns(client, registered_model, before, record)
+            is_champion = reigns or (CHAMPION not in before if champion is None else champion)
+            if reigns:
+                pass  # the champion once more: nobody to challenge, no other one to remember
+            elif is_champion:
                 crown(client, registered_model, version, before)
             else:
                 client.set_registered_model_alias(registered_model, CHALLENGER, str(version))
@@ -363,6 +367,14 @@ def _register(mlflow: Any, model: Any, name: str, record: TrainingRecord) -> int
             tags={"model_version": record.model_version, "config_version": record.config_version},
         )
     return int(registered.version)
+
+
+def _reigns(client: Any, name: str, before: Mapping[str, int], record: TrainingRecord) -> bool:
+    """Say whether the same training gave the champion already."""
+    if CHAMPION not in before:
+        return False
+    tags = client.get_model_version(name, str(before[CHAMPION])).tags
+    return bool(tags.get("model_version") == record.model_version)
 
 
 def _is_defined(value: float | None) -> bool:
