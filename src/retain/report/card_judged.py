@@ -312,8 +312,8 @@ def capacity_chapter(card: Mapping[str, Any]) -> Chapter:
             f"review.capacity_per_week is {card['capacity_per_week']:,}; every week judged has a "
             "list of its own, the riskiest first, which is what a model of leaving is judged by. "
             "The team's own list is by value at risk: it meets fewer leavers and more of their "
-            "value; `retain backtest` shows both. There is no threshold: whom to meet is settled by "
-            "capacity, and its cost by `retain backtest` with the company's own money figures.",
+            "value; `retain backtest` shows both. There is no threshold: whom to meet is settled "
+            "by capacity, and its cost by `retain backtest` with the company's own money figures.",
         ),
         grids=[
             Grid(
