@@ -279,6 +279,7 @@ def test_the_page_fetches_nothing_and_says_the_grade_and_the_lines_to_sign(folde
 
     assert [] == outside.found
     assert f"Grade {card['grade']['letter']}" in text
+    assert "Of the group at highest risk" in text
     assert "Approved by" in text
     assert "nan" not in text.replace("finance", "")
     assert text == render_document(model_document(card))  # from the JSON alone, to the byte
