@@ -22,7 +22,6 @@ __all__ = ["FIRST_DAY", "Judge", "see"]
 
 FIRST_DAY = "1971-01-01"
 OPEN_ENDED = "2200-01-01"
-MOST_TICKS = 1 << 27  # bytes
 
 
 class Judge:
@@ -343,7 +342,7 @@ class Judge:
 def _all_differ(numbers: NDArray[Any]) -> bool:
     """Tell whether no number occurs twice."""
     low, high = (int(edge(numbers)) for edge in (np.min, np.max)) if len(numbers) else (0, 0)
-    if high - low < min(64 * len(numbers), MOST_TICKS):  # several times as fast as sorting
+    if high - low < numbers.nbytes:  # faster than sorting, in no more room
         met = np.zeros(high - low + 1, dtype=bool)
         met[numbers - low] = True
         return bool(np.count_nonzero(met) == len(numbers))

@@ -113,10 +113,11 @@ def sum_up(
             one.rows += table.num_rows
             for ours, theirs in columns.items():
                 one.there[ours] += table.num_rows - table[theirs].null_count
-            who = people.of(table[columns["customer_id"]]).astype(np.intp)
+            customers = table[columns["customer_id"]]
+            codes = people.of(customers)
+            who = codes.astype(np.intp)
             at, is_whole = microseconds(table[columns["occurred_at"]])
-            usable = (who >= 0) & (at > NONE)
-            there: dict[str, Any] = {"who": who.astype(np.int32)}
+            there: dict[str, Any] = {"who": codes}
             for name in spanned:
                 there[name], is_odd = _narrowest(table[columns[name]], name, one.spans)
                 one.is_odd |= is_odd
@@ -124,29 +125,29 @@ def sum_up(
             first = np.append(first, np.full(more, -NONE - 1))
             last = np.append(last, np.full(more, NONE))
             sampled = np.append(sampled, _sampled(people.values, len(sampled)))
-            if usable.all():
+            if is_whole and not customers.null_count:
                 _extremes(first, last, who, at)
             else:
                 is_whole = False
+                usable = (who >= 0) & (at > NONE)
                 _extremes(first, last, who[usable], at[usable])
             one.is_odd |= not is_whole
-            day, dated = at // DAY, at > NONE
+            day = at // DAY
             there["day"] = day
-            has_all = bool(dated.all())
-            _count(one.days["occurred_at"], day if has_all else day[dated])
+            dated = slice(None) if is_whole else at > NONE
+            _count(one.days["occurred_at"], day[dated])
             if "recorded_at" in one.days:
                 known, is_whole = microseconds(table[columns["recorded_at"]])
                 told = known > NONE
                 one.is_odd |= not is_whole and _are_odd(known[told])
                 _count(one.days["recorded_at"], known[told] // DAY)
-                told &= dated
+                told &= at > NONE
                 _count(one.lags, known[told] // DAY - day[told])
                 one.early += int((known[told] < at[told] - DAY).sum())
                 there["known"] = day = np.maximum(day, known // DAY)
             if "feature" in columns:
                 there["feature"] = which = features.of(table[columns["feature"]])
-                dates = (which, day) if has_all else (which[dated], day[dated])
-                for key, count in _pairs(*dates):
+                for key, count in _pairs(which[dated], day[dated]):
                     by_feature[key] = by_feature.get(key, 0) + count
             put_down(group, there)
             del there

@@ -18,6 +18,7 @@ from retain.weeks.rows import PanelRows, in_order, narrowed
 __all__ = ["KeptWeeks", "number_customers", "read_json", "read_week", "write_text"]
 
 BOOK, MARKS = "weeks.json", "customers.marks"
+GATHERED = 1 << 20  # bytes of small columns that are written in one go
 
 
 class KeptWeeks:
@@ -310,7 +311,7 @@ def _write(path: Path, table: Any) -> None:
     import pyarrow as pa
 
     aside = _aside(path)
-    with pa.OSFile(str(aside), "wb") as file, pa.ipc.new_file(file, table.schema) as out:
+    with aside.open("wb", GATHERED) as file, pa.ipc.new_file(file, table.schema) as out:
         out.write_table(table)
     aside.replace(path)
 
