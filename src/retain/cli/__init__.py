@@ -458,6 +458,9 @@ def _monitor(given: Any) -> int:
     if len(found.weeks):
         _print(watching.results_table(found.weeks))
         _say("")
+    if found.hindsight:
+        _write(f"note: {watching.hindsight_line(found.hindsight)}")
+        _say("")
     _print(watching.drift_table(found.features))
     _say("")
     _print(watching.advice_table(found.advice))

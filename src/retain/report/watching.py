@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import pandas as pd
 from rich.console import RenderableType
 from rich.text import Text
 
+from retain.errors import some
 from retain.report.terminal import Fitted, cell, defined, table_for
 from retain.report.wording import NOTHING
 
-__all__ = ["advice_table", "differences_table", "drift_table", "results_table", "rows_table"]
+__all__ = [
+    "advice_table",
+    "differences_table",
+    "drift_table",
+    "hindsight_line",
+    "results_table",
+    "rows_table",
+]
 
 _MARKS = {"retrain": ("✗", "x", "bold red"), "watch": ("!", "!", "yellow"), "fine": ("·", "-", "")}
 
@@ -180,6 +189,22 @@ def results_table(weeks: pd.DataFrame) -> RenderableType:
         caption="captured: share of leavers among the customers that the team can act on; in "
         "brackets what the model promised when it was trained",
         left=3,
+    )
+
+
+def hindsight_line(days: Sequence[date]) -> str:
+    """Say how many scored weeks are left out since their model knew how they ended.
+
+    Examples
+    --------
+    >>> hindsight_line([date(2024, 6, 2)])
+    '1 week is left out (2024-06-02): scored in hindsight, by a model that had seen its outcomes'
+    """
+    count = "1 week is" if len(days) == 1 else f"{len(days):,} weeks are"
+    whose = "its" if len(days) == 1 else "their"
+    return (
+        f"{count} left out ({some(days)}): scored in hindsight, by a model that had seen "
+        f"{whose} outcomes"
     )
 
 
