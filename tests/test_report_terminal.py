@@ -123,9 +123,9 @@ def test_counts_show_every_reason_and_the_sum():
 def test_the_best_of_each_metric_is_marked_in_its_own_direction():
     lines = {line.split("  ")[0]: line for line in shown(metrics_table(METRICS)).splitlines()}
 
-    assert "0.830 ●" in lines["roc auc"]
-    assert "0.061 ●" in lines["brier"]
-    assert "0.100 ●" in lines["bias"]
+    assert "0.830 ●" in lines["Roc auc"]
+    assert "0.061 ●" in lines["Brier score"]
+    assert "0.100 ●" in lines["Bias"]
     assert "0.810 – 0.850" in shown(metrics_table(METRICS))
 
 

@@ -118,8 +118,10 @@ def is_hindsight(trained_as_of: str, day: date) -> bool:
 
     Examples
     --------
-    >>> is_hindsight("2026-10-25", date(2026, 10, 18)), is_hindsight("2026-10-25", date(2026, 11, 1))
-    (True, False)
+    >>> is_hindsight("2026-10-25", date(2026, 10, 18))
+    True
+    >>> is_hindsight("2026-10-25", date(2026, 10, 25))
+    False
     """
     return trained_as_of > str(day)
 

@@ -21,6 +21,7 @@ from retain.jobs.outcomes import fold_for, outcomes, own_features, predicted, we
 from retain.jobs.progress import Listener, Steps, silent
 from retain.jobs.recording import uri_of
 from retain.model import Bundle, load_bundle
+from retain.report.wording import figure_name
 from retain.snapshots import ELIGIBLE, eligibility
 from retain.weeks import History
 
@@ -181,6 +182,7 @@ def _monitor(company: Company, as_of: Any, given: tuple[Feature, ...], steps: St
         target,
     )
     told = {**{key: value for key, value in vars(out).items() if key != "folder"}}
+    told["meanings"] = {name: figure_name(name) for name in FIGURES}
     told["advice"] = [asdict(one) for one in advice]
     company.store.write_json(target / "monitor.json", told)
     steps.done()
