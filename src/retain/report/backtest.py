@@ -205,7 +205,7 @@ def backtest_document(told: Mapping[str, Any]) -> Document:
             _between({"low": ours.get(f"{key}_low"), "high": ours.get(f"{key}_high")}, is_share),
         )
         for key, name, is_share in _SHOWN
-        if ours and key in ours
+        if ours and key in ours and key != "lift_top_tenth"  # in the tables below
     ]
     chapters = [
         Chapter(
