@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
+import html
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
 from small_company import UNTIL, branch_of, left_within, trained
+from test_report_terminal import shown
 
 from retain.config import load_config
 from retain.errors import ConfigError
 from retain.evaluate import campaign_profit, churn_differences, expected_figures, value_captured
-from retain.jobs.backtesting import STEPS, _laid_out, _replayed, _Searched
+from retain.jobs.backtesting import STEPS, _laid_out, _replayed, _Searched, _weeks_to_replay
 from retain.jobs.opening import open_company, settle_as_of
 from retain.jobs.progress import Steps, silent
-from retain.report.backtest import backtest_document
+from retain.report.backtest import backtest_document, weeks_table
 from retain.report.document import render_document
 
 MONEY = {"contact_cost": 20, "incentive_cost": 50, "acceptance_share": 0.3}
@@ -205,11 +207,95 @@ def test_without_money_profit_is_refused_with_the_reason(replayed, tmp_path, cap
     ran = other.run("backtest", "--every", "8", "--most", "1")
 
     assert 0 == ran.code
-    assert "it needs the company's own" in " ".join(ran.out.split())
+    said = " ".join(ran.out.split())
+    assert "it needs the company's own" in said
     _, told = kept(other)
     assert not [row for row in told["weeks"] if row["figure"] == "profit_per_week"]
-    assert [] == told["overall"]  # the newest week alone has no outcome yet
-    assert "No replayed week" in (kept(other)[0] / "backtest.html").read_text("utf-8")
+    # the newest three have no final outcomes: one that has is replayed, and this is said
+    day = str(UNTIL - dt.timedelta(weeks=24))
+    assert [(day, True)] == [(week["as_of"], week["known"]) for week in told["learnt"]]
+    assert f"note: Weeks after {day} are passed over" in said
+    assert told["overall"]
+
+
+def test_few_weeks_are_ones_with_final_outcomes_where_there_are_any():
+    assert [80, 84, 88, 92, 96, 100] == list(_weeks_to_replay(100, 20, 4, 6, 17))
+    assert [76, 80] == list(_weeks_to_replay(100, 20, 4, 2, 17))
+    assert [96, 100] == list(_weeks_to_replay(100, 90, 4, 2, 17))  # none is final
+
+
+def test_a_back_test_without_a_final_week_says_so(replayed):
+    _, told = kept(replayed)
+    open_ = {week["as_of"] for week in told["learnt"] if not week["known"]}
+    few = {
+        **told,
+        "overall": [],
+        "learnt": [week for week in told["learnt"] if week["as_of"] in open_],
+        "weeks": [row for row in told["weeks"] if row["as_of"] in open_],
+        "chosen": "No replayed week is judged",
+    }
+
+    page = render_document(backtest_document(few))
+
+    assert "No replayed week has final outcomes" in page
+    assert "No replayed week is judged" in page
+
+
+@pytest.mark.parametrize("words", [("--most", "0"), ("--most", "-2"), ("--every", "0")])
+def test_no_weeks_at_all_is_no_way_to_replay_any(replayed, tmp_path, capsys, words):
+    ran = branch_of(replayed, tmp_path, capsys).run("backtest", *words)
+
+    assert 2 == ran.code
+    assert f"backtest: {words[0]} is {words[1]}; expected 1 or more weeks" in ran.err
+
+
+def test_leavers_are_counted_in_the_order_that_the_team_works_in_too(replayed):
+    _, told = kept(replayed)
+
+    for week in told["learnt"]:
+        by_value = one(told, week["as_of"], "capture_by_value")["value"]
+        riskiest = one(told, week["as_of"], "capture_at_capacity")["value"]
+        assert 0 <= by_value <= 1
+        if not week["known"]:  # of a sure probability no other order meets more
+            assert by_value <= riskiest
+    page = (kept(replayed)[0] / "backtest.html").read_text("utf-8")
+    ours = told["overall"][0]["capture_by_value"]
+    assert f"most value at risk first, the team would have met {ours:.0%}" in page
+    assert "Leavers caught, riskiest first" in page
+    assert "Leavers caught, riskiest first" == told["meanings"]["capture_at_capacity"]
+
+
+def test_profit_is_said_to_be_that_of_one_list(replayed):
+    folder, told = kept(replayed)
+    page = (folder / "backtest.html").read_text("utf-8")
+
+    assert "Profit of one week's list" in html.unescape(page)
+    assert "Profit a week" not in page
+    for text in (html.unescape(page), told["meanings"]["profit_per_week"]):
+        assert "whole horizon of 13 weeks" in text
+        assert "must not be added up" in text
+
+
+def test_the_terminals_weeks_carry_auc_with_its_interval_beside_the_best_baselines(replayed):
+    _, told = kept(replayed)
+    best = told["best_baseline"]
+    table = weeks_table(pd.DataFrame(told["weeks"]), pd.DataFrame(told["learnt"]), best)
+    week = next(week for week in told["learnt"] if week["known"])
+    pairs = [
+        "{value:.3f} ({low:.3f}–{high:.3f})".format(**one(told, week["as_of"], "auc", method))
+        for method in ("retain", best)
+    ]
+
+    for width in (120, 80):
+        (line,) = (x for x in shown(table, width).splitlines() if x.startswith(week["as_of"]))
+        assert all(pair in line for pair in pairs)
+    narrow = shown(table, 50)
+    assert pairs[0] in narrow
+    assert "…" not in narrow
+    said = " ".join(narrow.split())
+    assert "no room here for customers; " in said
+    assert f"AUC of {best}; " in said
+    assert "all are in backtest.html" in said
 
 
 def test_weeks_to_replay_are_among_the_snapshots(replayed, tmp_path, capsys):

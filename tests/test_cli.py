@@ -412,7 +412,7 @@ def test_an_impossible_day_is_refused_with_one_that_works(company, monkeypatch):
 
     for asked, code, said in IMPOSSIBLE_DAYS:
         refused(company, said, command="score", code=code, words=("--as-of", asked))
-    refused(company, "no week has been scored; there are none", command="report")
+    refused(company, "no week has been scored yet", command="report")
 
 
 # ---- from files to a configuration --------------------------------------------------------------

@@ -145,7 +145,7 @@ def test_a_mistake_is_told_with_file_line_setting_and_mending(save, text: str, t
         ("usage: {source: a, constant: [b]}", r"constant names b, which is no attribute"),
         ("usage: {source: a, scales: {nps: [9, 1]}}", r"scales.nps should go from lowest"),
         ("usage: {source: a, scales: {mood: [1, 2]}}", r"input should be 'nps', 'csat' or 'ces'"),
-        ("usage: {source: a}", r"churn.kind contract needs the subscriptions table"),
+        ("usage: {source: a}", r"acme.yaml: churn.kind contract needs the subscriptions table"),
     ],
 )
 def test_a_mistake_in_the_tables_is_told(save, tables: str, told: str) -> None:  # type: ignore[no-untyped-def]

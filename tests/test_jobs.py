@@ -229,7 +229,7 @@ def test_the_page_is_made_again_from_its_files_to_the_same_bytes(scored):
 def test_a_page_of_a_week_that_is_not_there_or_damaged_is_refused(scored):
     refused(
         scored,
-        f"the week {BEFORE - WEEK} has been scored; there are {BEFORE}, {UNTIL}",
+        f"the week {BEFORE - WEEK} has not been scored; the scored ones are {BEFORE}, {UNTIL}",
         command="report",
         words=("--as-of", BEFORE - WEEK),
     )

@@ -140,6 +140,19 @@ def test_results_of_scored_weeks_are_what_happened_in_them(company):
     assert now["churn_probability"].mean() == pytest.approx(weeks[str(UNTIL)]["mean_predicted"])
 
 
+def test_weeks_scored_in_hindsight_are_neither_judged_nor_a_reference(company):
+    before = monitored(company)[1]
+    day = FIRST - dt.timedelta(weeks=8)  # the champion has learnt from what came after it
+    assert "hindsight" in company.run("score", "--as-of", day).out
+
+    ran, told = monitored(company)
+
+    assert [str(day)] == told.pop("hindsight")
+    assert [] == before.pop("hindsight")
+    assert before == told  # results, reasons, advice: as if that week had not been scored
+    assert f"note: 1 week is left out ({day}): scored in hindsight" in ran.out
+
+
 def test_monitoring_says_when_to_train_again_and_why(company):
     ran, told = monitored(company)
 

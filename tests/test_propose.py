@@ -45,6 +45,19 @@ def test_a_simulated_company_is_recognised_table_by_table(tmp_path: Path) -> Non
     assert "clicks/part*.parquet" in text
 
 
+def test_what_retain_itself_wrote_is_no_export(tmp_path: Path) -> None:
+    make_company(120, weeks=40).write(tmp_path)
+    store = tmp_path / "store"
+    for name in ("metrics/2026-10", "mlartifacts/a1"):
+        (store / name).mkdir(parents=True)
+        pd.DataFrame({"customer_id": ["A"], "n": [1]}).to_csv(store / name / "effort.csv")
+    (store / ".lock").touch()
+
+    assert "effort.csv" not in propose_config(tmp_path)
+    with pytest.raises(TableError, match="is a store"):
+        propose_config(store)
+
+
 @needs_public
 def test_ravenstack_is_recognised_with_a_join_and_the_scores_of_its_tickets(
     tmp_path: Path,

@@ -3,11 +3,15 @@
 import io
 from dataclasses import dataclass
 
+import pandas as pd
 import pytest
 from report_week import HOSTILE, make_week
 from rich.console import Console
 
+from retain.report.fitting import Column, Laid, cell
+from retain.report.queues import queue_table
 from retain.report.terminal import counts_table, findings_table, metrics_table, riskiest_table
+from retain.report.watching import advice_table, results_table
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def all_tables(week):
     ]
 
 
-@pytest.mark.parametrize("width", [60, 80, 140])
+@pytest.mark.parametrize("width", [40, 60, 80, 140])
 def test_no_line_is_longer_than_the_terminal_and_no_code_gets_into_a_pipe(week, width):
     for table in all_tables(week):
         text = shown(table, width)
@@ -123,9 +127,9 @@ def test_counts_show_every_reason_and_the_sum():
 def test_the_best_of_each_metric_is_marked_in_its_own_direction():
     lines = {line.split("  ")[0]: line for line in shown(metrics_table(METRICS)).splitlines()}
 
-    assert "0.830 ●" in lines["roc auc"]
-    assert "0.061 ●" in lines["brier"]
-    assert "0.100 ●" in lines["bias"]
+    assert "0.830 ●" in lines["Roc auc"]
+    assert "0.061 ●" in lines["Brier score"]
+    assert "0.100 ●" in lines["Bias"]
     assert "0.810 – 0.850" in shown(metrics_table(METRICS))
 
 
@@ -133,3 +137,114 @@ def test_a_week_without_eligible_customers_is_said(week):
     nobody = week["scores"].assign(eligible=False)
 
     assert "Nobody was eligible" in shown(riskiest_table(nobody))
+
+
+REASON = (
+    "Recent high-effort cases, older ones fading every 4 weeks rose from 8.2 to 9.7; "
+    "similar customers: 0.0"
+)
+
+
+def queue_of(*names):
+    rows = [
+        {
+            **{"status": "contact", "name": None, "customer_id": name, "churn_probability": 0.477},
+            **{"worth": 35354.0, "play_owner": "Ada", "due_on": "2026-11-22"},
+            **{"play": "Call", "reason": REASON},
+        }
+        for name in names
+    ]
+    return queue_table(pd.DataFrame(rows), currency="EUR")
+
+
+def sentence(text, name):
+    """What stands in the last column, or below the lines, put together again."""
+    lines = text.splitlines()
+    (head,) = (line for line in lines if "Customer" in line)
+    at = head.find(name) if name in head else 0
+    return " ".join(" ".join(line[at:] for line in lines).split())
+
+
+@pytest.mark.parametrize("width", [30, 40, 50, 64, 80, 100, 120, 200])
+def test_a_queue_loses_no_letter_and_keeps_rank_and_customer(width):
+    text = shown(queue_of("C00465", "C01748"), width)
+
+    assert REASON in sentence(text, "Associated with")
+    for rank, who in ((1, "C00465"), (2, "C01748")):
+        assert any(line.split()[:2] == [str(rank), who] for line in text.splitlines())
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+
+
+def test_a_name_longer_than_the_terminal_is_folded_and_not_cut():
+    text = shown(queue_of("N" * 60), 30)
+
+    assert 60 == text.count("N")
+
+
+@pytest.mark.parametrize("width", [40, 50, 80, 140])
+def test_what_a_check_found_is_told_to_the_last_word_at_any_width(width):
+    text = shown(findings_table(FINDINGS), width)
+
+    for found in FINDINGS:
+        letters = [*found.message.split(), *found.todo.split()]
+        assert all(word in text for word in letters)
+
+
+def laid(**more):
+    names = ("week", "AUC", "customers", "Lift, top")
+    columns = [Column(name, rank, is_right=rank > 0) for rank, name in enumerate(names)]
+    rows = [[cell(one, False) for one in ("2026-11-15", "0.745", "1,070", "3.3")]]
+    return Laid("Weeks", columns, rows, False, **more)
+
+
+def test_columns_without_room_go_as_a_whole_and_are_named_with_where_they_are():
+    text = shown(laid(elsewhere="weeks.csv"), 20)
+
+    assert "2026-11-15  0.745" in text
+    assert "1,070" not in text
+    assert "no room here for customers; Lift, top; all are in weeks.csv" in " ".join(text.split())
+    assert "no room" not in shown(laid(elsewhere="weeks.csv"), 80)
+
+
+def test_columns_that_may_not_be_left_out_follow_below_behind_the_first_one():
+    text = shown(laid(is_spread=True), 22)
+
+    assert ["2026-11-15  0.745", "2026-11-15      1,070", "2026-11-15    3.3"] == [
+        line.rstrip() for line in text.splitlines() if line.startswith("2026")
+    ]
+
+
+def test_every_method_is_shown_in_a_narrow_terminal_too():
+    text = shown(metrics_table(METRICS), 50)
+
+    for one in METRICS:
+        assert all(word in text for word in one["name"].split())
+        assert f"{one['brier']:.3f}" in text
+
+
+def test_a_week_without_final_outcomes_has_nobody_who_left():
+    week = {"as_of": "2026-10-25", "model": "b09857a1c55c", "customers": 1065, "auc": 0.745}
+    figures = {"mean_predicted": 0.081, "observed": 0.081, "capture_at_capacity": 0.158}
+    rows = [{**week, **figures, "known": known} for known in (False, True)]
+    expected, known = (
+        line for line in shown(results_table(pd.DataFrame(rows))).splitlines() if "2026" in line
+    )
+
+    assert expected.split()[-2:] == ["8.1%", "–"]
+    assert known.split()[-2:] == ["8.1%", "8.1%"]
+    assert "riskiest first" in shown(results_table(pd.DataFrame(rows)))
+
+
+def test_advice_stands_under_its_title_without_an_empty_header():
+    @dataclass(frozen=True)
+    class Advice:
+        kind: str
+        severity: str
+        message: str
+
+    text = shown(advice_table([Advice("level", "fine", "In that week 9.6% left.")]))
+
+    assert ["What to do about the model", "·  level  In that week 9.6% left."] == [
+        line.rstrip() for line in text.splitlines()
+    ]

@@ -403,13 +403,13 @@ def _backtest(given: Any) -> int:
             progress=listener,
         )
     from retain.report import terminal
-    from retain.report.backtest import weeks_table
+    from retain.report.backtest import PROFIT_OF_ONE_LIST, weeks_table
 
-    _print(weeks_table(found.weeks, found.learnt))
+    _print(weeks_table(found.weeks, found.learnt, found.best_baseline))
     if found.overall:
         shown = (
             *("auc", "average_precision", "brier", "log_loss"),
-            *("capture_at_capacity", "value_captured", "profit_per_week"),
+            *("capture_at_capacity", "capture_by_value", "value_captured", "profit_per_week"),
         )
         _say("")
         _print(
@@ -418,8 +418,9 @@ def _backtest(given: Any) -> int:
             )
         )
     _say("")
-    if found.profit:
-        _write(found.profit)
+    if found.chosen:
+        _write(f"note: {found.chosen}")
+    _write(found.profit or PROFIT_OF_ONE_LIST.format(horizon=found.horizon_weeks))
     _say(f"page           {found.folder / 'backtest.html'}")
     return DONE
 
@@ -457,6 +458,9 @@ def _monitor(given: Any) -> int:
 
     if len(found.weeks):
         _print(watching.results_table(found.weeks))
+        _say("")
+    if found.hindsight:
+        _write(f"note: {watching.hindsight_line(found.hindsight)}")
         _say("")
     _print(watching.drift_table(found.features))
     _say("")

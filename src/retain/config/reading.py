@@ -177,7 +177,7 @@ def _tell(error: Any, given: dict[str, Any], name: str, lines: dict[tuple[str, .
         if error["type"] == "missing":
             break
         at = at[:-1]  # drops the parts that only name a type
-    setting = ".".join(at) or "the file"
+    setting = ".".join(at)  # empty when settings contradict one another
     line = next((lines[at[:n]] for n in range(len(at), 0, -1) if at[:n] in lines), None)
     where = f"{name}:{line}" if line else name
     if error["type"] == "extra_forbidden":
@@ -194,7 +194,7 @@ def _tell(error: Any, given: dict[str, Any], name: str, lines: dict[tuple[str, .
     shown = shown or (f", found {_kind(found)}" if what.startswith("input") else "")
     meaning = meaning_of(at)
     tail = f". {meaning}" if meaning else ""
-    return f"{where}: {setting}: {what}{shown}{tail}"
+    return f"{where}: {f'{setting}: ' if setting else ''}{what}{shown}{tail}"
 
 
 def _kind(value: Any) -> str:

@@ -23,7 +23,7 @@ from retain.jobs.panel import matrix, with_lists
 from retain.jobs.progress import Listener, Steps, silent
 from retain.model import Encoder, default_lightgbm, fit_churn
 from retain.model.themes import learn_themes
-from retain.report.backtest import write_backtest
+from retain.report.backtest import meanings, write_backtest
 from retain.snapshots import ELIGIBLE, clv_basis, eligibility, snapshot_weeks
 from retain.weeks import FoldedWeeks, History
 from retain.weeks.fold import most_used_features
@@ -69,8 +69,13 @@ class Backtested:
         Its name.
     too_early
         Weeks left out because too few had left by then to learn from.
+    chosen
+        What to know of the weeks chosen: that newer ones were passed over since none of them was
+        final, or that none is final; empty where there is nothing to say.
     profit
         Why there is no profit among the figures; empty where there is.
+    horizon_weeks
+        Weeks within which the leavers of one week leave.
     folder
         backtest.json, weeks.csv and backtest.html.
     """
@@ -82,7 +87,9 @@ class Backtested:
     differences: dict[str, dict[str, float]]
     best_baseline: str
     too_early: int
+    chosen: str
     profit: str
+    horizon_weeks: int
     folder: Path
 
 
@@ -107,6 +114,7 @@ def backtest(
         As if on the evening of that day. Default: the last complete week.
     every_weeks, most
         Weeks between replayed weeks, and how many, newest first; default: `backtest` settings.
+        When none of so many is final, the newest that are final are replayed instead.
     tables
         Frames that stand in for configured sources.
     features
@@ -119,7 +127,7 @@ def backtest(
     Raises
     ------
     ConfigError
-        When `every_weeks` is no multiple of the weeks between snapshots.
+        When `every_weeks` is no multiple of the weeks between snapshots, or below 1, as `most`.
     SnapshotError
         When no past week can be replayed; the message says what is missing.
 
@@ -127,17 +135,48 @@ def backtest(
     -----
     For each week a model is chosen, learnt and calibrated from the snapshots whose labels were
     final on that evening, facts that became known later left out, and scores everybody eligible.
-    Value captured: the share of the yearly margin of all who left that the team would have met
-    among its first customers, the list ordered by probability times margin. Lists of most used
+    Leavers captured: the share of all who left that the team would have met among its first
+    customers, the list ordered by probability (``capture_at_capacity``) or by probability times
+    yearly margin (``capture_by_value``); value captured: the share of their margin, in the latter
+    order. ``profit_per_week`` is the profit of one week's list, whose leavers leave over the whole
+    horizon: weeks do not add up. Lists of most used
     features and themes of comments are those of the first week replayed; settings are searched
     anew when what can be learnt from has doubled, else those of an earlier week serve.
     """
+    for option, value in (("--every", every_weeks), ("--most", most)):
+        if value is not None and value < 1:
+            raise ConfigError(
+                f"backtest: {option} is {value}; expected 1 or more weeks. Leave it out for the "
+                "`backtest` settings."
+            )
     steps = Steps(progress, STEPS)
     steps("reading tables")
     as_of = None if as_of is None else as_day(as_of)
     company = open_company(config, tables)
     with company.store.locked("backtest"):
         return _backtest(company, as_of, every_weeks, most, features, seed, steps)
+
+
+def _about_choice(company: Company, week: int, replayed: Any, learnt: list[Any]) -> str:
+    """Say when newer weeks were passed over, or when no outcome is known yet."""
+    ripe = company.churn.ripe_weeks
+    final = company.calendar.last_day(week - ripe)
+    if not any(one["known"] for one in learnt):
+        first = company.calendar.last_day(company.calendar.week_of(_day(learnt[0])) + ripe)
+        return (
+            f"No replayed week is judged: outcomes are final up to the week of {final}. Those of "
+            f"the first replayed one, {_day(learnt[0])}, will be on {first}."
+        )
+    if replayed[-1] == week:
+        return ""
+    return (
+        f"Weeks after {company.calendar.last_day(int(replayed[-1]))} are passed over: outcomes are "
+        f"final up to the week of {final}. Ask for more weeks to see what to expect of them."
+    )
+
+
+def _day(row: Mapping[str, Any]) -> date:
+    return date.fromisoformat(row["as_of"])
 
 
 @dataclass(frozen=True)
@@ -170,7 +209,8 @@ def _backtest(
     week = settle_as_of(company, as_of)
     settings = company.config.backtest
     grid = company.config.snapshots.every_weeks
-    stride, count = every_weeks or settings.every_weeks or grid, most or settings.most
+    stride = every_weeks or settings.every_weeks or grid
+    count = settings.most if most is None else most
     if stride % grid:
         raise ConfigError(
             f"backtest: every {stride} weeks is no multiple of snapshots.every_weeks ({grid}): "
@@ -210,12 +250,28 @@ def _backtest(
         differences,
         best,
         too_early,
+        _about_choice(company, week, replayed, learnt),
         "" if company.config.money else NO_PROFIT,
+        company.churn.horizon_weeks,
         company.store.folder / "backtest" / f"as_of={company.calendar.last_day(week)}",
     )
     _write(company, out)
     steps.done()
     return out
+
+
+def _weeks_to_replay(week: int, oldest: int, stride: int, count: int, ripe_weeks: int) -> Any:
+    """Give the newest weeks; when none of them is final, the newest that are, if there are any.
+
+    Examples
+    --------
+    >>> _weeks_to_replay(100, 20, 4, 6, 17), _weeks_to_replay(100, 20, 4, 2, 17)
+    (array([ 80,  84,  88,  92,  96, 100]), array([76, 80]))
+    """
+    weeks = snapshot_weeks(week, oldest, stride)
+    if not (weeks[-count:] + ripe_weeks <= week).any() and (weeks + ripe_weeks <= week).any():
+        weeks = weeks[weeks + ripe_weeks <= week]
+    return weeks[-count:]
 
 
 def _laid_out(
@@ -232,7 +288,9 @@ def _laid_out(
     # the earliest week that could be replayed has one snapshot with a final label behind it
     bare = company.fold(week, ())
     oldest = bare.recorded_from + WARMUP_WEEKS
-    replayed = snapshot_weeks(week, oldest + company.churn.ripe_weeks + grid, stride, count)
+    replayed = _weeks_to_replay(
+        week, oldest + company.churn.ripe_weeks + grid, stride, count, company.churn.ripe_weeks
+    )
     if len(replayed) == 0:
         raise SnapshotError(
             f"backtest: too little history: {week - bare.recorded_from + 1} weeks, at least "
@@ -375,6 +433,9 @@ def _figures(
         figures["capture_at_capacity"] = within
     if frame["worth"].notna().all():
         order = _listed(frame, p * frame["worth"])
+        figures["capture_by_value"] = evaluate.value_captured(
+            y, order, np.ones(len(frame)), who, capacity=capacity, seed=seed
+        )
         figures["value_captured"] = evaluate.value_captured(
             y, order, frame["worth"], who, capacity=capacity, seed=seed
         )
@@ -400,11 +461,10 @@ def _expected(company: Company, frame: pd.DataFrame, seed: int) -> list[dict[str
     if frame["worth"].notna().all():
         p, worth = frame[OURS], frame["worth"]
         order = _listed(frame, p * worth)
-        figures["value_captured"] = {
-            **evaluate.value_captured(
-                p, order, worth, frame["customer"], capacity=capacity, seed=seed
+        for name, each in (("capture_by_value", np.ones(len(frame))), ("value_captured", worth)):
+            figures[name] = evaluate.value_captured(
+                p, order, each, frame["customer"], capacity=capacity, seed=seed
             )
-        }
         if company.config.money is not None:
             figures["profit_per_week"] = evaluate.campaign_profit(
                 *(p, order, worth * _years(company), frame["customer"]),
@@ -453,8 +513,8 @@ def _write(company: Company, out: Backtested) -> None:
     told |= {
         "company": company.config.company,
         "currency": company.config.currency,
-        "horizon_weeks": company.churn.horizon_weeks,
         "capacity_per_week": company.config.review.capacity_per_week,
+        "meanings": meanings(company.churn.horizon_weeks),
         "money": None if company.config.money is None else company.config.money.model_dump(),
     }
     out.folder.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from retain.snapshots import ELIGIBLE
 from retain.tables import SPECS
 from retain.tables.remarks import SPARSE_TIMES, STALE_DAYS
 
-__all__ = ["describe_week"]
+__all__ = ["describe_week", "is_hindsight"]
 
 NEVER_STALE = ("customers", "costs", "departures")  # quiet weeks are no sign of a broken export
 WEAK = ("D", "E")  # grades of models on which nobody should act unread
@@ -63,7 +63,7 @@ def describe_week(
             f"the model is graded {grade['letter']}, {grade['meaning']}. Decided by: "
             f"{grade['reason']}. Read its card before acting on the order of this list"
         )
-    if bundle.about["as_of"] > str(day):
+    if is_hindsight(bundle.about["as_of"], day):
         notes.append(
             f"the model was trained as of {bundle.about['as_of']} and has seen what came after "
             f"{day}: hindsight, not a forecast"
@@ -111,6 +111,26 @@ def describe_week(
         "sources": sources,
         "notes": notes,
     }
+
+
+def is_hindsight(trained_as_of: str, day: date) -> bool:
+    """Say whether a model has seen what came after a week that it scores.
+
+    Parameters
+    ----------
+    trained_as_of
+        The evening whose knowledge the model learnt from, as its bundle writes it.
+    day
+        The scored week.
+
+    Examples
+    --------
+    >>> is_hindsight("2026-10-25", date(2026, 10, 18))
+    True
+    >>> is_hindsight("2026-10-25", date(2026, 10, 25))
+    False
+    """
+    return trained_as_of > str(day)
 
 
 def _sources(company: Company, day: date) -> tuple[dict[str, Any], list[str]]:

@@ -15,11 +15,13 @@ from retain import drift, evaluate, tracking
 from retain.config import Config
 from retain.features import Feature
 from retain.jobs.acting import verdicts_on_reasons
+from retain.jobs.manifest import is_hindsight
 from retain.jobs.opening import Company, as_day, open_company, settle_as_of
 from retain.jobs.outcomes import fold_for, outcomes, own_features, predicted, week_of
 from retain.jobs.progress import Listener, Steps, silent
 from retain.jobs.recording import uri_of
 from retain.model import Bundle, load_bundle
+from retain.report.wording import figure_name
 from retain.snapshots import ELIGIBLE, eligibility
 from retain.weeks import History
 
@@ -74,9 +76,11 @@ class Monitored:
     advice
         Why, gravest first.
     weeks
-        One row per scored week: as_of, model, customers, ``known`` (whether its outcomes are
-        final), and per figure the realised (or, where not final, expected) value with its interval
-        and what the model promised at training.
+        One row per week scored as if live: as_of, model, customers, ``known`` (whether its outcomes
+        are final), and per figure the realised (or, where not final, expected) value with its
+        interval and what the model promised at training.
+    hindsight
+        Weeks left out, oldest first: scored by a model that had seen what came after them.
     features
         As `retain.drift.stability_by_signal`.
     scores
@@ -92,6 +96,7 @@ class Monitored:
     retrain: bool
     advice: tuple[Advice, ...]
     weeks: pd.DataFrame
+    hindsight: tuple[date, ...]
     features: pd.DataFrame
     scores: dict[str, Any]
     reasons: pd.DataFrame
@@ -158,8 +163,10 @@ def _monitor(company: Company, as_of: Any, given: tuple[Feature, ...], steps: St
     moved, scores = _moved(company, bundle, folded, week, own, steps)
 
     steps("results")
-    weeks = _results(company, folded, week, versions)
-    shift, noise, reasons = _reasons(company, day, bundle.version)
+    live, hindsight = _live_weeks(company, week)
+    weeks = _results(company, folded, week, list(live), versions)
+    mine = [one for one, version in live.items() if version == bundle.version]
+    shift, noise, reasons = _reasons(company, mine)
     advice = _advice(company, bundle, week, weeks, moved, scores, (shift, noise, reasons), versions)
     target = company.store.folder / "monitor" / f"as_of={day}"
     out = Monitored(
@@ -168,12 +175,14 @@ def _monitor(company: Company, as_of: Any, given: tuple[Feature, ...], steps: St
         any(one.severity == "retrain" for one in advice),
         advice,
         weeks,
+        hindsight,
         moved,
         scores,
         reasons,
         target,
     )
     told = {**{key: value for key, value in vars(out).items() if key != "folder"}}
+    told["meanings"] = {name: figure_name(name) for name in FIGURES}
     told["advice"] = [asdict(one) for one in advice]
     company.store.write_json(target / "monitor.json", told)
     steps.done()
@@ -216,11 +225,30 @@ def _moved(
     }
 
 
-def _results(company: Company, folded: Any, week: int, versions: Any) -> pd.DataFrame:
-    """Judge every scored week whose outcomes are final; say what to expect of the others."""
+def _live_weeks(company: Company, week: int) -> tuple[dict[date, str], tuple[date, ...]]:
+    """Tell weeks scored as if live, with their models, from those that the model knew the end of.
+
+    A model is neither judged on the latter nor compared with them: its promises are about weeks
+    that it has not seen, and so are its scores.
+    """
+    live, hindsight = {}, []
+    for day in company.store.scored_weeks():
+        if week_of(company, day) > week:
+            continue
+        manifest = company.store.read_manifest(day)
+        if is_hindsight(manifest.get("model_trained_as_of", ""), day):
+            hindsight.append(day)
+        else:
+            live[day] = str(manifest.get("model_version", ""))
+    return live, tuple(hindsight)
+
+
+def _results(
+    company: Company, folded: Any, week: int, days: list[date], versions: Any
+) -> pd.DataFrame:
+    """Judge every live week whose outcomes are final; say what to expect of the others."""
     promised = {one.model_version: one.metrics for one in versions}
     capacity = company.config.review.capacity_per_week
-    days = [day for day in company.store.scored_weeks() if week_of(company, day) <= week]
     ripe = week - company.churn.ripe_weeks
     final = [w for w in (week_of(company, day) for day in days) if w <= ripe]
     known = outcomes(company, folded, final) if final else None
@@ -258,13 +286,8 @@ def _results(company: Company, folded: Any, week: int, versions: Any) -> pd.Data
     return pd.DataFrame(rows)
 
 
-def _reasons(company: Company, day: date, version: str) -> tuple[float, float, pd.DataFrame]:
-    """Compare the signals named first in the newest scored week with the model's first one."""
-    mine = []
-    for one in company.store.scored_weeks():
-        manifest = company.store.read_manifest(one) if one <= day else {}
-        if manifest.get("model_version") == version:
-            mine.append(one)
+def _reasons(company: Company, mine: list[date]) -> tuple[float, float, pd.DataFrame]:
+    """Compare the signals named first in the newest live week with the model's first one."""
     if len(mine) < 2:
         return float("nan"), float("nan"), pd.DataFrame(columns=["word", "before", "now"])
     named = []

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
 from retain.config import Config, load_config
-from retain.errors import StoreError, some
+from retain.errors import StoreError
 from retain.jobs.opening import as_day
 from retain.jobs.store import Store, partial
 from retain.jobs.writing import write_page
@@ -35,10 +36,15 @@ def report(config: Config | str | Path, *, as_of: date | str | None = None) -> P
     day = None if as_of is None else as_day(as_of)
     if day is None and weeks:
         day = weeks[-1]
-    if day is None or day not in weeks:
+    if day is None:
         raise StoreError(
-            f"store {settings.store}: {'no week' if day is None else f'the week {day}'} has been "
-            f"scored; there are {some(weeks[-5:])}. Run `retain score` first."
+            f"store {settings.store}: no week has been scored yet. Score one first: retain score "
+            "CONFIG"
+        )
+    if day not in weeks:
+        raise StoreError(
+            f"store {settings.store}: the week {day} has not been scored; the scored ones are "
+            f"{_newest(weeks)}. Name one of these, or score it: retain score CONFIG --as-of {day}"
         )
     with store.locked("report"):
         folder = store.week(day)
@@ -53,3 +59,10 @@ def report(config: Config | str | Path, *, as_of: date | str | None = None) -> P
                 )
         write_page(folder, aside)
         return aside.replace(path)
+
+
+def _newest(weeks: Sequence[date], most: int = 5) -> str:
+    """Name the newest weeks, and count those before."""
+    said = ", ".join(str(day) for day in weeks[-most:])
+    before = len(weeks) - most
+    return f"{said} and {before} before" if before > 0 else said or "none"

@@ -11,22 +11,34 @@ import pandas as pd
 from rich.console import RenderableType
 
 from retain.report.document import Cell, Chapter, Document, Drawn, Grid, write_document
+from retain.report.fitting import Column
 from retain.report.plots import Series, draw_points
 from retain.report.terminal import defined
 from retain.report.watching import rows_table
-from retain.report.wording import NOTHING
+from retain.report.wording import NOTHING, figure_name
 
-__all__ = ["backtest_document", "weeks_table", "write_backtest"]
+__all__ = ["PROFIT_OF_ONE_LIST", "backtest_document", "meanings", "weeks_table", "write_backtest"]
 
 OURS = "retain"
-_SHOWN = (  # figure, its name, whether it is a share
-    ("auc", "AUC", False),
-    ("average_precision", "PR-AUC", False),
-    ("brier", "Brier", False),
-    ("lift_top_tenth", "Lift, top tenth", False),
-    ("capture_at_capacity", "Leavers caught", True),
-    ("value_captured", "Value caught", True),
-    ("profit_per_week", "Profit a week", False),
+_SHOWN = tuple(  # figure, its name, whether it is a share
+    (key, figure_name(key), key in ("capture_at_capacity", "capture_by_value", "value_captured"))
+    for key in (
+        *("auc", "average_precision", "brier", "lift_top_tenth"),
+        *("capture_at_capacity", "capture_by_value", "value_captured", "profit_per_week"),
+    )
+)
+_RANKS = {  # in a terminal that has no room for all: which are taken up first, after AUC
+    "capture_by_value": 3,
+    "capture_at_capacity": 4,
+    "value_captured": 6,
+    "profit_per_week": 7,
+    "average_precision": 9,
+    "brier": 10,
+    "lift_top_tenth": 11,
+}
+PROFIT_OF_ONE_LIST = (
+    "Profit is that of one week's list: its leavers leave over the whole horizon of {horizon} "
+    "weeks, and next week's list holds mostly the same customers. Weeks must not be added up."
 )
 TERMS = (
     (
@@ -37,11 +49,18 @@ TERMS = (
     (
         "Leavers caught",
         "Share of all who left within the horizon who were among the first customers of the list, "
-        "as many as the team can act on in a week, ordered by probability.",
+        "as many as the team can act on in a week.",
+    ),
+    (
+        "Riskiest first, most value at risk first",
+        "The order of the list that is cut at the team's capacity: by probability, or by "
+        "probability times the customer's yearly margin. The list that the team works on, "
+        "`retain queue`, is ordered by value at risk: it leaves out leavers of little value for "
+        "those of much.",
     ),
     (
         "Value caught",
-        "Share of the yearly margin of all who left, the list ordered by probability times margin.",
+        "Share of the yearly margin of all who left within the horizon that was on the list.",
     ),
     ("Interval", "Nine of ten samples of customers would give a figure within the range."),
     (
@@ -79,39 +98,61 @@ def _by_week(weeks: Sequence[Mapping[str, Any]], method: str) -> dict[str, dict[
     return out
 
 
-def weeks_table(weeks: pd.DataFrame, learnt: pd.DataFrame) -> RenderableType:
-    """Show every replayed week for a terminal.
+def weeks_table(weeks: pd.DataFrame, learnt: pd.DataFrame, best: str = "") -> RenderableType:
+    """Show every replayed week for a terminal: as many figures as there is room for.
 
     Parameters
     ----------
     weeks, learnt
         From `retain.jobs.backtest`.
+    best
+        The baseline that AUC is shown beside.
 
     Returns
     -------
     rich renderable
     """
-    found = _by_week(weeks.to_dict("records"), OURS)  # type: ignore[arg-type]
-    shown = [one for one in _SHOWN if any(one[0] in figures for figures in found.values())]
+    records = _records(weeks)
+    found, others = _by_week(records, OURS), _by_week(records, best)
+    shown = [one for one in _SHOWN[1:] if any(one[0] in figures for figures in found.values())]
     rows = []
     for week in learnt.to_dict("records"):
-        figures = found[str(week["as_of"])]
-        known = bool(week["known"])
+        day, known = str(week["as_of"]), bool(week["known"])
+        figures = found[day]
         rows.append(
             [
-                str(week["as_of"]),
+                day,
                 "known" if known else "expected",
                 f"{week['customers']:,}",
                 f"{int(week['left']):,}" if known else NOTHING,
+                _with_ends(figures["auc"]),
+                *([_with_ends(others.get(day, {}).get("auc"))] if best else []),
                 *(_shown(figures[name]["value"], is_share) for name, _, is_share in shown),
             ]
         )
-    return rows_table(
-        "Past weeks as if live",
-        ("week", "outcomes", "customers", "left", *(name for _, name, _ in shown)),
-        rows,
-        left=2,
-    )
+    columns = [
+        Column("week"),
+        Column("outcomes", 1),
+        Column("customers", 8, is_right=True),
+        Column("left", 5, is_right=True),
+        Column("AUC", 0, is_right=True),
+        *([Column(f"AUC of {best}", 2, is_right=True)] if best else []),
+        *(Column(name, _RANKS[key], is_right=True) for key, name, _ in shown),
+    ]
+    return rows_table("Past weeks as if live", columns, rows, elsewhere="backtest.html")
+
+
+def _with_ends(one: Mapping[str, Any] | None) -> str:
+    if one is None:
+        return NOTHING
+    between = _between(one, False).replace(" ", "")
+    return f"{_shown(one['value'], False)} ({between})" if between else _shown(one["value"], False)
+
+
+def meanings(horizon_weeks: int) -> dict[str, str]:
+    """Say what each figure of ``backtest.json`` is, in the words of the page."""
+    said = {key: name for key, name, _ in _SHOWN}
+    return said | {"profit_per_week": PROFIT_OF_ONE_LIST.format(horizon=horizon_weeks)}
 
 
 def backtest_document(told: Mapping[str, Any]) -> Document:
@@ -135,10 +176,12 @@ def backtest_document(told: Mapping[str, Any]) -> Document:
     best = told["best_baseline"]
     capacity, horizon = told["capacity_per_week"], told["horizon_weeks"]
     if ours:
-        caught = _shown(ours["capture_at_capacity"], True)
+        by_value = "capture_by_value" in ours
+        caught = _shown(ours["capture_by_value" if by_value else "capture_at_capacity"], True)
+        order = "most value at risk first" if by_value else "riskiest first"
         headline = (
-            f"With {capacity:,} customers a week, the team would have met {caught} of those who "
-            f"left within {horizon} weeks"
+            f"With {capacity:,} customers a week, {order}, the team would have met {caught} of "
+            f"those who left within {horizon} weeks"
         )
         loss = told["differences"]["log_loss"]
         verdict = (
@@ -162,7 +205,7 @@ def backtest_document(told: Mapping[str, Any]) -> Document:
             _between({"low": ours.get(f"{key}_low"), "high": ours.get(f"{key}_high")}, is_share),
         )
         for key, name, is_share in _SHOWN
-        if ours and key in ours
+        if ours and key in ours and key != "lift_top_tenth"  # in the tables below
     ]
     chapters = [
         Chapter(
@@ -182,7 +225,7 @@ def backtest_document(told: Mapping[str, Any]) -> Document:
             )
         )
     chapters.append(Chapter("profit", "Profit", _about_profit(told)))
-    notes = []
+    notes = [told["chosen"]] if told["chosen"] else []
     if told["too_early"]:
         notes.append(
             f"{told['too_early']} earlier weeks are left out: too few customers had left by then "
@@ -226,7 +269,7 @@ def _drawings(
     ours, other = _by_week(weeks, OURS), _by_week(weeks, best)
     drawn = []
     for key, name, is_share in _SHOWN:
-        if key not in ("auc", "capture_at_capacity", "value_captured"):
+        if key not in ("auc", "capture_at_capacity", "capture_by_value", "value_captured"):
             continue
         if not any(key in ours[day] for day in days):
             continue
@@ -301,8 +344,7 @@ def _week_grid(weeks: Sequence[Mapping[str, Any]], learnt: Sequence[Mapping[str,
 def _method_grid(overall: Mapping[str, Mapping[str, Any]]) -> Grid:
     keys = [
         *_SHOWN[:3],
-        ("log_loss", "Log loss", False),
-        ("calibration_error", "Cal. error", False),
+        *((key, figure_name(key), False) for key in ("log_loss", "calibration_error")),
     ]
     keys += _SHOWN[3:]
     keys = [one for one in keys if any(one[0] in row for row in overall.values())]
@@ -329,7 +371,7 @@ def _difference_grid(differences: Mapping[str, Mapping[str, float]], best: str) 
         sure = not (_number(one["low"]) <= 0 <= _number(one["high"]))
         rows.append(
             [
-                name.replace("_", " ").capitalize(),
+                figure_name(name),
                 f"{value:+.4f}",
                 f"{_number(one['low']):+.4f} – {_number(one['high']):+.4f}",
                 "beyond noise" if sure and not math.isnan(value) else "within noise",
@@ -347,6 +389,7 @@ def _about_profit(told: Mapping[str, Any]) -> list[str]:
         return [told["profit"]]
     money, currency = told["money"], told["currency"]
     return [
+        PROFIT_OF_ONE_LIST.format(horizon=told["horizon_weeks"]),
         f"With the company's own figures: reaching a customer costs {money['contact_cost']:,.2f} "
         f"{currency}, what is offered {money['incentive_cost']:,.2f} {currency}, and "
         f"{money['acceptance_share']:.0%} of those about to leave are kept by it.",

@@ -221,7 +221,7 @@ def gain_figure(
     first = next(iter(curves))
     if capacity is not None:
         found = np.interp(capacity, curves[first]["contacted"], curves[first]["captured"])
-        says = f"{first}: the first {capacity:.0%} of customers hold {found:.0%} of the leavers"
+        says = f"{first}: the riskiest {capacity:.0%} of customers hold {found:.0%} of the leavers"
     figure, axes = _canvas("Leavers found by visiting the highest first", says)
     axes.plot([0, 1], [0, 1], color=_SOFT, linewidth=1, linestyle=(0, (4, 3)), label="by chance")
     for i, (name, curve) in enumerate(curves.items()):

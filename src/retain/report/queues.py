@@ -9,8 +9,9 @@ import pandas as pd
 from rich.console import RenderableType
 from rich.text import Text
 
-from retain.report.terminal import Fitted, cell, defined, table_for
-from retain.report.wording import NOTHING, chance, number, tenths
+from retain.report.fitting import Column, Fitted, Laid, cell
+from retain.report.terminal import defined
+from retain.report.wording import FIGURE_NAMES, NOTHING, chance, number, tenths
 
 __all__ = ["next_table", "proof_tables", "queue_line", "queue_table"]
 
@@ -30,19 +31,20 @@ def queue_table(listed: pd.DataFrame, *, currency: str) -> RenderableType:
     def build(wide: bool, plain: bool) -> RenderableType:
         if not rows:
             return Text("Nobody is on the list.", style="dim")
-        table = table_for(plain, f"{len(rows)} to contact", "Associations, not causes.")
-        table.add_column("#", justify="right", style="dim")
-        table.add_column("Customer", style="bold", overflow="fold", max_width=24)
-        table.add_column("Leaves", justify="right", no_wrap=True)
-        table.add_column(f"Worth {currency}", justify="right", no_wrap=True)
-        table.add_column("Owner", overflow="ellipsis", max_width=14, no_wrap=True)
-        table.add_column("Due", no_wrap=True)
-        if wide:
-            table.add_column("Do", ratio=1, min_width=16)
-        table.add_column("Associated with", ratio=2, min_width=24)
+        columns = [
+            Column("#", 0, is_right=True, style="dim"),
+            Column("Customer", 0, style="bold", most=24),
+            Column("Leaves", 1, is_right=True),
+            Column(f"Worth {currency}", 2, is_right=True),
+            Column("Owner", 3, most=14),
+            Column("Due", 4),
+            *([Column("Do", 6, is_words=True)] if wide else []),
+            Column("Associated with", 5, is_words=True),
+        ]
+        lines = []
         for place, row in enumerate(rows, 1):
             called = row["name"] if isinstance(row["name"], str) else row["customer_id"]
-            cells: list[RenderableType] = [
+            cells = [
                 cell(place, plain),
                 cell(called, plain),
                 cell(chance(tenths(defined(row["churn_probability"]) or 0.0)), plain),
@@ -52,8 +54,9 @@ def queue_table(listed: pd.DataFrame, *, currency: str) -> RenderableType:
             ]
             if wide:
                 cells.append(cell(_text(row["play"]), plain))
-            table.add_row(*cells, cell(_text(row["reason"]), plain))
-        return table
+            lines.append([*cells, cell(_text(row["reason"]), plain)])
+        said = "Associations, not causes."
+        return Laid(f"{len(rows)} to contact", columns, lines, plain, said, "`retain handoff`")
 
     return Fitted(build)
 
@@ -73,12 +76,9 @@ def next_table(listed: pd.DataFrame, most: int = 5) -> RenderableType:
     def build(wide: bool, plain: bool) -> RenderableType:
         if not rows:
             return Text("Nobody else comes into question.", style="dim")
-        table = table_for(plain, "Not on the list")
-        table.add_column("Customer", style="bold", overflow="fold", max_width=24)
-        table.add_column("Why not", ratio=1)
-        for row in rows:
-            table.add_row(cell(row["customer_id"], plain), cell(row["why"], plain))
-        return table
+        columns = [Column("Customer", style="bold", most=24), Column("Why not", 1, is_words=True)]
+        lines = [[cell(row["customer_id"], plain), cell(row["why"], plain)] for row in rows]
+        return Laid("Not on the list", columns, lines, plain)
 
     return Fitted(build)
 
@@ -124,12 +124,19 @@ def _plain_table(title: str, frame: pd.DataFrame, shares: tuple[str, ...]) -> Re
     def build(wide: bool, plain: bool) -> RenderableType:
         if frame.empty:
             return Text(f"{title}: nothing yet.", style="dim")
-        table = table_for(plain, title)
-        for name in frame.columns:
-            table.add_column(str(name).replace("_", " "), justify="left")
-        for row in frame.to_dict("records"):
-            table.add_row(*(cell(_figure(row[n], n in shares), plain) for n in frame.columns))
-        return table
+        columns = [
+            Column(
+                FIGURE_NAMES.get(str(name), str(name).replace("_", " ")),
+                at,
+                is_words=str(name).endswith("sentence"),
+            )
+            for at, name in enumerate(frame.columns)
+        ]
+        lines = [
+            [cell(_figure(row[n], n in shares), plain) for n in frame.columns]
+            for row in frame.to_dict("records")
+        ]
+        return Laid(title, columns, lines, plain, is_spread=True)
 
     return Fitted(build)
 

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from retain.metrics import NO_SEGMENT
 from retain.report.figures import interval, shown, since
+from retain.report.fitting import Column, Fitted, Laid, cell
 from retain.report.lines import strip
-from retain.report.terminal import Fitted, cell, table_for
 from retain.report.wording import NOTHING
 
 __all__ = ["scoreboard"]
@@ -42,27 +42,28 @@ def scoreboard(card: Mapping[str, Any]) -> RenderableType:
         left_out = f"{len(card['left_out'])} left out; " if card["left_out"] else ""
         since = card["periods"][0]
         caption = f"{left_out}trend from {since}; how each was computed: scorecard.html"
-        table = table_for(plain, title, caption)
-        table.add_column("Metric", max_width=44 if wide else 30, overflow="fold")
-        if wide:
-            table.add_column("Definition", style="dim", max_width=24, overflow="fold")
-        table.add_column("Value", justify="right", no_wrap=True)
-        if wide:
-            table.add_column("Interval", justify="right", no_wrap=True, style="dim")
-        if judged:
-            table.add_column("Target", justify="right", no_wrap=True)
-        table.add_column("Before", justify="right", no_wrap=True)
-        table.add_column("Trend", no_wrap=True)
-        if wide:
-            table.add_column("n", justify="right", no_wrap=True, style="dim")
+        columns = [
+            Column("Metric", most=34 if wide else 30),
+            *([Column("Definition", 6, style="dim", most=14)] if wide else []),
+            Column("Value", is_right=True),
+            *([Column("Interval", 4, is_right=True, style="dim")] if wide else []),
+            *([Column("Target", 1, is_right=True)] if judged else []),
+            Column("Before", 2, is_right=True),
+            Column("Trend", 3),
+            *([Column("n", 5, is_right=True, style="dim")] if wide else []),
+        ]
+        lines, sections = list[list[Text]](), list[int]()
         theme = None
         for one in card["metrics"]:
             if one["theme"] != theme:
                 if theme is not None:
-                    table.add_section()
+                    sections.append(len(lines))
                 theme = one["theme"]
-                table.add_row(cell(str(theme).upper(), plain, "bold cyan"))
-            table.add_row(*_row(one, wide, plain, bool(judged)))
+                lines.append([cell(str(theme).upper(), plain, "bold cyan")])
+            lines.append(_row(one, wide, plain, bool(judged)))
+        table = Laid(
+            title, columns, lines, plain, caption, "scorecard.html", sections=tuple(sections)
+        )
         return Group(table, *(_split(card, by, wide, plain) for by in card["by"]))
 
     return Fitted(build)
@@ -84,31 +85,33 @@ def _split(card: Mapping[str, Any], by: str, wide: bool, plain: bool) -> Rendera
     )
     shown_names = names[: 6 if wide else 3]
     more = len(names) - len(shown_names)
-    table = table_for(plain, f"\nBy {by}", f"{more} more in scorecard.html" if more else "")
-    table.add_column("Metric", max_width=44 if wide else 30, overflow="fold")
-    for name in ("All", *shown_names):
-        table.add_column(cell(name, plain), justify="right", no_wrap=True)
-    for at, one in enumerate(card["metrics"]):
-        if found[at]:
-            values = [one, *(found[at].get(name) for name in shown_names)]
-            table.add_row(
-                cell(one["label"], plain),
-                *(
-                    cell("" if line is None else shown(line["value"], line["unit"]), plain)
-                    for line in values
-                ),
-            )
-    return table
+    columns = [
+        Column("Metric", most=44 if wide else 30),
+        *(Column(name, at, is_right=True) for at, name in enumerate(("All", *shown_names))),
+    ]
+    lines = [
+        [
+            cell(one["label"], plain),
+            *(
+                cell("" if line is None else shown(line["value"], line["unit"]), plain)
+                for line in (one, *(found[at].get(name) for name in shown_names))
+            ),
+        ]
+        for at, one in enumerate(card["metrics"])
+        if found[at]
+    ]
+    caption = f"{more} more in scorecard.html" if more else ""
+    return Laid(f"\nBy {by}", columns, lines, plain, caption, "scorecard.html")
 
 
-def _row(one: Mapping[str, Any], wide: bool, plain: bool, targets: bool) -> list[RenderableType]:
+def _row(one: Mapping[str, Any], wide: bool, plain: bool, targets: bool) -> list[Text]:
     unit = one["unit"]
     values = [step["value"] for step in one["trend"]]
     known = one["value"] is not None
     name = cell(one["label"], plain)
     if not known:
         name.append_text(cell(f"  {one['undefined_because']}", plain, "dim"))
-    row: list[RenderableType] = [name]
+    row = [name]
     if wide:
         row.append(cell(one["variant"].replace("_", " "), plain))
     row.append(cell(shown(one["value"], unit), plain, "bold" if known else "dim"))

@@ -7,32 +7,26 @@ that it can show.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import pandas as pd
-from rich import box
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.markup import escape
-from rich.table import Table
+from rich.console import RenderableType
 from rich.text import Text
 
 from retain.report.customers import UNSTABLE_PCT
-from retain.report.wording import NOTHING, chance, clean, number, points, tenths
+from retain.report.fitting import Column, Fitted, Laid, cell, in_letters
+from retain.report.wording import NOTHING, chance, figure_name, number, points, tenths
 
 __all__ = [
-    "Fitted",
-    "cell",
     "counts_table",
     "defined",
     "findings_table",
     "metrics_table",
     "riskiest_table",
-    "table_for",
 ]
 
-_WIDE = 118
-_PLAIN = str.maketrans({"–": "-", "−": "-", "▲": "+", "▼": "-", "…": "~", "\xa0": " ", "·": "|"})
+NAME_WIDTH = 20  # of figures; longer names are broken between words
 _SEVERITY = {
     "error": ("✗", "x", "bold red"),
     "warning": ("!", "!", "yellow"),
@@ -69,45 +63,6 @@ class _CountsLike(Protocol):
     def used(self) -> int: ...
     @property
     def set_aside(self) -> Mapping[str, int]: ...
-
-
-class Fitted:
-    """A renderable built for the width and the letters of the terminal that shows it."""
-
-    def __init__(self, build: Callable[[bool, bool], RenderableType]) -> None:
-        self._build = build
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Build for this console: (wide, plain letters only)."""
-        yield self._build(options.max_width >= _WIDE, options.ascii_only)
-
-
-def table_for(plain: bool, title: str, caption: str = "") -> Table:
-    """Give an empty table in the look of all of ours."""
-    return Table(
-        title=Text(_said(title, plain), style="bold"),
-        title_justify="left",
-        caption=Text(_said(caption, plain), style="dim") if caption else None,
-        caption_justify="left",
-        box=box.ASCII2 if plain else box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 2, 0, 0),
-        header_style="dim",
-        expand=False,
-    )
-
-
-def _said(text: str, plain: bool) -> str:
-    """Turn text into letters that the terminal has."""
-    if not plain:
-        return text
-    return text.translate(_PLAIN).encode("ascii", "replace").decode()
-
-
-def cell(text: object, plain: bool, style: str = "") -> Text:
-    """Give text as text: whatever looks like markup in it stays as it is."""
-    return Text(_said(clean(text).replace("\n", " "), plain), style=style)
 
 
 def defined(value: Any) -> float | None:
@@ -174,20 +129,18 @@ def riskiest_table(
         left_out = len(scores) - len(live)
         caption = f"{len(live):,} eligible, {left_out:,} not; signals are associations, not causes."
         order = "value at risk" if by_value else "churn probability"
-        table = table_for(plain, f"{len(rows)} of {len(live):,} customers, by {order}", caption)
-        table.add_column("#", justify="right", style="dim")
-        table.add_column("Customer", style="bold", max_width=24 if wide else 13, overflow="fold")
-        if wide:
-            table.add_column("Owner", max_width=14, overflow="ellipsis", no_wrap=True)
-        table.add_column("Leaves", justify="right", no_wrap=True)
-        if wide:
-            table.add_column("", width=10, no_wrap=True)
-        table.add_column("Change", justify="right", no_wrap=True)
-        if by_value:
-            table.add_column(f"At risk{unit}" if wide else "At risk", justify="right", no_wrap=True)
-        if wide and by_value:
-            table.add_column(f"CLV{unit}", justify="right", no_wrap=True)
-        table.add_column("Associated with", ratio=1, min_width=24)
+        columns = [
+            Column("#", 0, is_right=True, style="dim"),
+            Column("Customer", 0, style="bold", most=24 if wide else 13),
+            *([Column("Owner", 6, most=14)] if wide else []),
+            Column("Leaves", 1, is_right=True),
+            *([Column("", 8)] if wide else []),
+            Column("Change", 3, is_right=True),
+            *([Column(f"At risk{unit}", 2, is_right=True)] if by_value else []),
+            *([Column(f"CLV{unit}", 7, is_right=True)] if wide and by_value else []),
+            Column("Associated with", 4, is_words=True),
+        ]
+        lines = []
         for rank, row in enumerate(rows, 1):
             p = tenths(defined(row["churn_probability"]) or 0.0)
             before = defined(row.get("previous_probability"))
@@ -197,7 +150,7 @@ def riskiest_table(
             moved = "red" if (change or 0) > 0 else "green" if (change or 0) < 0 else "dim"
             bar = _bar(p / 1000, highest, 10, plain)
             bar.stylize(hue or "dim")
-            cells: list[RenderableType] = [cell(rank, plain), cell(row["customer_id"], plain)]
+            cells = [cell(rank, plain), cell(row["customer_id"], plain)]
             if wide:
                 owner = row.get("owner")
                 cells.append(cell(owner if isinstance(owner, str) else NOTHING, plain))
@@ -213,10 +166,11 @@ def riskiest_table(
                 clv = defined(row.get("clv"))
                 cells.append(cell(number(None if clv is None else round(clv)), plain))
             text = Text("\n").join(cell(line, plain) for line in reason(row, wide).split("\n"))
-            table.add_row(*cells, text)
+            lines.append([*cells, text])
         if not rows:
             return Text("Nobody was eligible this week.", style="dim")
-        return table
+        title = f"{len(rows)} of {len(live):,} customers, by {order}"
+        return Laid(title, columns, lines, plain, caption, "scores.parquet and on the page")
 
     return Fitted(build)
 
@@ -247,13 +201,14 @@ def findings_table(findings: Iterable[_FindingLike]) -> RenderableType:
             f"{n:,} {name if n == 1 or name == 'advice' else name + 's'}"
             for name, n in tally.items()
         )
-        table = table_for(plain, title)
-        table.add_column("", width=1, no_wrap=True)
-        table.add_column("Where", max_width=34 if wide else 20, overflow="fold")
-        table.add_column("Rows", justify="right", no_wrap=True)
-        table.add_column("Found", ratio=3, min_width=24)
-        if wide:
-            table.add_column("What to do", ratio=2)
+        columns = [
+            Column(""),
+            Column("Where", most=34 if wide else 20),
+            Column("Rows", is_right=True),
+            Column("Found", 1, is_words=True),
+            *([Column("What to do", 2, is_words=True)] if wide else []),
+        ]
+        lines = []
         for f in ordered:
             mark, letter, style = _SEVERITY.get(f.severity, ("?", "?", ""))
             where = Text.assemble(cell(f.table, plain, "bold"))
@@ -266,14 +221,14 @@ def findings_table(findings: Iterable[_FindingLike]) -> RenderableType:
             if not wide and f.todo:
                 found.append("\n")
                 found.append_text(cell(("> " if plain else "→ ") + f.todo, plain, "italic"))
-            cells: list[RenderableType] = [
+            cells = [
                 Text(letter if plain else mark, style=style),
                 where,
                 cell(f"{f.count:,}" if f.count else "", plain, style),
                 found,
             ]
-            table.add_row(*cells, *([cell(f.todo, plain, "italic")] if wide else []))
-        return table
+            lines.append([*cells, *([cell(f.todo, plain, "italic")] if wide else [])])
+        return Laid(title, columns, lines, plain)
 
     return Fitted(build)
 
@@ -292,14 +247,13 @@ def counts_table(counts: Mapping[str, _CountsLike]) -> RenderableType:
     """
 
     def build(wide: bool, plain: bool) -> RenderableType:
-        table = table_for(plain, "Rows read: in = used + set aside")
-        table.add_column("Table", style="bold", no_wrap=True)
-        table.add_column("In", justify="right", no_wrap=True)
-        table.add_column("Used", justify="right", no_wrap=True)
-        table.add_column("Set aside", justify="right", no_wrap=True)
-        if wide:
-            table.add_column("", width=10, no_wrap=True)
-        table.add_column("Why", ratio=1, style="dim")
+        columns = [
+            Column("Table", style="bold"),
+            *(Column(name, is_right=True) for name in ("In", "Used", "Set aside")),
+            *([Column("", 2)] if wide else []),
+            Column("Why", 1, is_words=True, style="dim"),
+        ]
+        lines = []
         for name, c in counts.items():
             aside = sum(c.set_aside.values())
             why = ", ".join(
@@ -308,7 +262,7 @@ def counts_table(counts: Mapping[str, _CountsLike]) -> RenderableType:
                 if n
             )
             share = c.used / c.rows_in if c.rows_in else 0.0
-            cells: list[RenderableType] = [
+            cells = [
                 cell(name, plain),
                 cell(f"{c.rows_in:,}", plain),
                 cell(f"{c.used:,}", plain),
@@ -318,14 +272,15 @@ def counts_table(counts: Mapping[str, _CountsLike]) -> RenderableType:
                 bar = _bar(share, 1.0, 10, plain)
                 bar.stylize("cyan")
                 cells.append(bar)
-            table.add_row(*cells, cell(why, plain))
+            lines.append([*cells, cell(why, plain)])
         total = sum(c.rows_in for c in counts.values())
         used = sum(c.used for c in counts.values())
         if len(counts) > 1:
-            table.add_section()
             ends = [cell(text, plain) for text in (f"{total:,}", f"{used:,}", f"{total - used:,}")]
-            table.add_row(cell("together", plain), *ends, *([Text("")] if wide else []), Text(""))
-        return table
+            lines.append([cell("together", plain), *ends])
+        together = (len(lines) - 1,) if len(counts) > 1 else ()
+        title = "Rows read: in = used + set aside"
+        return Laid(title, columns, lines, plain, sections=together)
 
     return Fitted(build)
 
@@ -348,7 +303,7 @@ def metrics_table(
     Returns
     -------
     rich renderable
-        Models in rows when they fit, else metrics in rows.
+        Metrics in rows; models for which there is no room follow below.
     """
     names = [str(row["name"]) for row in rows]
     metrics: list[str] = []
@@ -375,13 +330,11 @@ def metrics_table(
     def build(wide: bool, plain: bool) -> RenderableType:
         caption = ("*" if plain else "●") + " best of its line; intervals below the figure"
         has_interval = any(f"{metric}_low" in row for row in rows for metric in metrics)
-        table = table_for(plain, title, caption if has_interval else caption.split(";")[0])
-        table.add_column("", no_wrap=True)
-        for name in names:
-            table.add_column(escape(_said(name, plain)), justify="right")
+        columns = [Column("", most=NAME_WIDTH), *(Column(name, 1, is_right=True) for name in names)]
+        lines = []
         for metric in metrics:
             top = best(metric)
-            cells = [cell(metric.replace("_", " "), plain)]
+            cells = [cell(figure_name(metric), plain)]
             for row in rows:
                 value = defined(row.get(metric))
                 if value is None:
@@ -394,9 +347,10 @@ def metrics_table(
                 low, high = defined(row.get(f"{metric}_low")), defined(row.get(f"{metric}_high"))
                 if low is not None and high is not None:
                     between = f"\n{figure(low)} – {figure(high)}  "
-                    text.append(_said(between, plain), style="dim")
+                    text.append(in_letters(between, plain), style="dim")
                 cells.append(text)
-            table.add_row(*cells)
-        return Group(table)
+            lines.append(cells)
+        said = caption if has_interval else caption.split(";")[0]
+        return Laid(title, columns, lines, plain, said, is_spread=True)
 
     return Fitted(build)

@@ -3,36 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import pandas as pd
 from rich.console import RenderableType
 from rich.text import Text
 
-from retain.report.terminal import Fitted, cell, defined, table_for
-from retain.report.wording import NOTHING
+from retain.errors import some
+from retain.report.fitting import Column, Fitted, Laid, cell
+from retain.report.terminal import NAME_WIDTH, defined
+from retain.report.wording import NOTHING, figure_name
 
-__all__ = ["advice_table", "differences_table", "drift_table", "results_table", "rows_table"]
+__all__ = [
+    "advice_table",
+    "differences_table",
+    "drift_table",
+    "hindsight_line",
+    "results_table",
+    "rows_table",
+]
 
 _MARKS = {"retrain": ("✗", "x", "bold red"), "watch": ("!", "!", "yellow"), "fine": ("·", "-", "")}
 
 
 def rows_table(
     title: str,
-    header: Sequence[str],
+    columns: Sequence[Column],
     rows: Iterable[Sequence[object]],
     *,
     caption: str = "",
-    left: int = 1,
+    elsewhere: str = "",
 ) -> RenderableType:
-    """Show rows as they are: the first `left` columns to the left, figures to the right.
+    """Show rows as they are, with as many columns as there is room for.
 
     Parameters
     ----------
-    title, header, rows, caption
+    title, columns, rows, caption
         What is shown; cells are text already.
-    left
-        How many columns hold words.
+    elsewhere
+        Where columns without room are found.
 
     Returns
     -------
@@ -41,15 +51,8 @@ def rows_table(
     kept = [list(row) for row in rows]
 
     def build(wide: bool, plain: bool) -> RenderableType:
-        table = table_for(plain, title, caption)
-        for number, name in enumerate(header):
-            words = number < left
-            table.add_column(
-                name, justify="left" if words else "right", overflow="ellipsis", no_wrap=True
-            )
-        for row in kept:
-            table.add_row(*(one if isinstance(one, Text) else cell(one, plain) for one in row))
-        return table
+        lines = [[cell(one, plain) for one in row] for row in kept]
+        return Laid(title, columns, lines, plain, caption, elsewhere)
 
     return Fitted(build)
 
@@ -72,9 +75,15 @@ def differences_table(differences: Mapping[str, Mapping[str, float]]) -> Rendera
         between = NOTHING if low is None or high is None else f"{low:+.4f} – {high:+.4f}"
         verdict = "" if low is None or high is None or low <= 0 <= high else "beyond noise"
         shown = NOTHING if value is None else f"{value:+.4f}"
-        rows.append((name.replace("_", " "), shown, between, verdict))
+        rows.append((figure_name(name), shown, between, verdict))
+    columns = (
+        Column("", most=NAME_WIDTH),
+        Column("difference", 0, is_right=True),
+        Column("90 %", 2, is_right=True),
+        Column("", 1),
+    )
     return rows_table(
-        "Challenger minus champion, on the same customers", ("", "difference", "90 %", ""), rows
+        "Challenger minus champion, on the same customers", columns, rows, elsewhere="the JSON file"
     )
 
 
@@ -93,14 +102,13 @@ def advice_table(advice: Iterable[Any]) -> RenderableType:
     kept = list(advice)
 
     def build(wide: bool, plain: bool) -> RenderableType:
-        table = table_for(plain, "What to do about the model")
-        for name in ("", "", ""):
-            table.add_column(name, overflow="fold")
+        columns = (Column(""), Column("", style="bold"), Column("", 1, is_words=True))
+        lines = []
         for one in kept:
             mark, letter, style = _MARKS[one.severity]
             sign = Text(letter if plain else mark, style=style)
-            table.add_row(sign, cell(one.kind, plain, "bold"), cell(one.message, plain))
-        return table
+            lines.append([sign, cell(one.kind, plain), cell(one.message, plain)])
+        return Laid("What to do about the model", columns, lines, plain, has_header=False)
 
     return Fitted(build)
 
@@ -131,13 +139,22 @@ def drift_table(features: pd.DataFrame, most: int = 12) -> RenderableType:
         )
         for _, row in features.head(most).iterrows()
     ]
+    columns = (
+        Column("signal"),
+        Column("column", 5),
+        Column("reading", 1),
+        Column("index", 2, is_right=True),
+        Column("chance", 3, is_right=True),
+        Column("weight", 4, is_right=True),
+        Column("mean then, now", 6, is_right=True),
+    )
     return rows_table(
         "Features then and now: stability index by signal",
-        ("signal", "column", "reading", "index", "chance", "weight", "mean then, now"),
+        columns,
         rows,
         caption="index: 0 alike, from 0.10 to be watched, from 0.25 shifted, unless chance alone "
         "reaches it; weight: how much the model leans on the signal",
-        left=3,
+        elsewhere="monitor.json",
     )
 
 
@@ -162,33 +179,70 @@ def results_table(weeks: pd.DataFrame) -> RenderableType:
                 row["model"],
                 "known" if is_known else "expected",
                 f"{row['customers']:,}",
-                *(
-                    _figure(row, name, share)
-                    for name, share in (
-                        ("auc", False),
-                        ("capture_at_capacity", True),
-                        ("mean_predicted", True),
-                        ("observed", True),
-                    )
-                ),
+                _figure(row, "auc", _points),
+                _ends(row, "auc", _points),
+                _figure(row, "auc_promised", _points),
+                _figure(row, "capture_at_capacity", _share),
+                _figure(row, "capture_at_capacity_promised", _share),
+                _figure(row, "mean_predicted", _share),
+                _figure(row, "observed", _share) if is_known else NOTHING,  # not left: expected
             )
         )
+    columns = (
+        Column("week"),
+        Column("model", 10),
+        Column("outcomes", 1),
+        Column("customers", 9, is_right=True),
+        Column("AUC", 0, is_right=True),
+        Column("interval", 6, is_right=True),
+        Column("promised AUC", 2, is_right=True),
+        Column("leavers caught", 5, is_right=True),
+        Column("promised to catch", 7, is_right=True),
+        Column("predicted", 4, is_right=True),
+        Column("left", 3, is_right=True),
+    )
     return rows_table(
         "Scored weeks: outcomes where final, else what to expect if the probabilities are right",
-        (*("week", "model", "outcomes", "customers", "AUC", "captured"), "predicted", "left"),
+        columns,
         rows,
-        caption="captured: share of leavers among the customers that the team can act on; in "
-        "brackets what the model promised when it was trained",
-        left=3,
+        caption="leavers caught: share of them among the customers that the team can act on in a "
+        "week, riskiest first; promised: when the model was trained",
+        elsewhere="monitor.json",
     )
 
 
-def _figure(row: Any, name: str, is_share: bool) -> str:
-    show: Callable[[float], str] = (lambda v: f"{v:.1%}") if is_share else (lambda v: f"{v:.3f}")
-    value, promised = defined(row[name]), defined(row.get(f"{name}_promised"))
-    text = NOTHING if value is None else show(value)
-    named = name in ("auc", "capture_at_capacity")
-    return f"{text} ({show(promised)})" if named and promised is not None else text
+def hindsight_line(days: Sequence[date]) -> str:
+    """Say how many scored weeks are left out since their model knew how they ended.
+
+    Examples
+    --------
+    >>> hindsight_line([date(2024, 6, 2)])
+    '1 week is left out (2024-06-02): scored in hindsight, by a model that had seen its outcomes'
+    """
+    count = "1 week is" if len(days) == 1 else f"{len(days):,} weeks are"
+    whose = "its" if len(days) == 1 else "their"
+    return (
+        f"{count} left out ({some(days)}): scored in hindsight, by a model that had seen "
+        f"{whose} outcomes"
+    )
+
+
+def _points(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def _share(value: float) -> str:
+    return f"{value:.1%}"
+
+
+def _figure(row: Any, name: str, show: Callable[[float], str]) -> str:
+    value = defined(row.get(name))
+    return NOTHING if value is None else show(value)
+
+
+def _ends(row: Any, name: str, show: Callable[[float], str]) -> str:
+    ends = [_figure(row, f"{name}_{end}", show) for end in ("low", "high")]
+    return NOTHING if NOTHING in ends else " – ".join(ends)
 
 
 def _pair(before: float, now: float) -> str:

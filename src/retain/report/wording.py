@@ -11,12 +11,14 @@ import re
 from collections.abc import Sequence
 
 __all__ = [
+    "FIGURE_NAMES",
     "NOTHING",
     "ODDS",
     "STEADY",
     "chance",
     "clean",
     "day",
+    "figure_name",
     "long_day",
     "money",
     "money_short",
@@ -59,6 +61,22 @@ ODDS: tuple[tuple[int, str], ...] = (
 STEADY: tuple[tuple[int, str], ...] = ((50, "less sure"), (75, "fairly steady"), (101, "steady"))
 """Upper ends (exclusive, percent of re-draws that agree) and the words for a driver's stability."""
 
+FIGURE_NAMES = {
+    "auc": "AUC",
+    "average_precision": "PR-AUC",
+    "brier": "Brier score",
+    "log_loss": "Log loss",
+    "calibration_error": "Calibration error",
+    "lift_top_tenth": "Lift, riskiest tenth",
+    "mean_predicted": "Predicted",
+    "observed": "Left",
+    "capture_at_capacity": "Leavers caught, riskiest first",
+    "capture_by_value": "Leavers caught, most value at risk first",
+    "value_captured": "Value caught, most value at risk first",
+    "profit_per_week": "Profit of one week's list",
+}
+"""What figures are called wherever they are shown; those of lists name the order of the list."""
+
 _MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
@@ -76,6 +94,17 @@ def clean(text: object) -> str:
     'a�b'
     """
     return _UNPRINTABLE.sub("\ufffd", str(text))
+
+
+def figure_name(key: str) -> str:
+    """Give what a figure is called wherever it is shown.
+
+    Examples
+    --------
+    >>> figure_name("average_precision"), figure_name("normalised_gini")
+    ('PR-AUC', 'Normalised gini')
+    """
+    return FIGURE_NAMES.get(key, key.replace("_", " ").capitalize())
 
 
 def tenths(share: float) -> int:

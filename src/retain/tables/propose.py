@@ -25,6 +25,7 @@ __all__ = ["propose_config"]
 
 MOST_EXAMPLES = 3
 STORE = "retain-store"
+STORE_HOLDS = ("weeks", "scores", "models", "metrics")  # beside a lock: what we wrote, no exports
 SAMPLE_ROWS = 1000
 
 
@@ -81,6 +82,10 @@ def propose_config(folder: str | Path, *, relative_to: str | Path | None = None)
     folder = Path(folder)
     if not folder.is_dir():
         raise TableError(f"{folder} is not a folder; name the one that holds the data files")
+    if _is_store(folder):
+        raise TableError(
+            f"{folder} is a store: retain wrote what it holds. Name the folder of the data files"
+        )
     groups = _groups(folder)
     if not groups:
         raise TableError(
@@ -107,10 +112,18 @@ def propose_config(folder: str | Path, *, relative_to: str | Path | None = None)
     return _written(files, folder, base.resolve(), customer, unread)
 
 
+def _is_store(folder: Path) -> bool:
+    """Tell a folder that our own runs write into, whatever its name."""
+    return (folder / ".lock").is_file() and any((folder / name).is_dir() for name in STORE_HOLDS)
+
+
 def _groups(folder: Path) -> list[tuple[Path, Path]]:
     """Find files: (one of them, a path or pattern for all that are alike)."""
     found: dict[tuple[Path, str, str], list[Path]] = {}
+    stores = {lock.parent for lock in folder.rglob(".lock") if _is_store(lock.parent)}
     for path in sorted(folder.rglob("*")):
+        if not stores.isdisjoint(path.parents):
+            continue
         inside = path.relative_to(folder).parts
         if not path.is_file() or any(p.startswith((".", "_", STORE)) for p in inside):
             continue
