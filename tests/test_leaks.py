@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from small_company import UNTIL, branch_of, trained
 
 from retain.errors import RetainError
+from retain.jobs import check
 from retain.jobs.opening import open_company
 from retain.leaks import find_leaks, find_leaks_in_time
 from retain.leaks.suspect import auc_low, share_low
@@ -436,3 +438,99 @@ def test_an_attribute_said_to_be_constant_that_tells_who_left_stops_the_training
 
     assert 1 == ran.code
     assert "customers.account_status" in ran.err
+
+
+OWN_FEATURE = '''
+import numpy as np
+
+from retain.features import feature
+
+
+@feature(unit="weeks", signal="last bill", theme="profile")
+def to_the_last_bill(history):
+    """Weeks until the last bill."""
+    return history.attribute("last_bill") - history.as_of_day / 7
+
+
+@feature(unit="weeks", signal="last bill", theme="profile", over=(1, 2, 3, 4))
+def to_the_last_bill_but(history, weeks):
+    """Weeks until {weeks} before the last bill."""
+    return to_the_last_bill.compute(history) - weeks
+
+
+@feature(unit="weeks", signal="last bill", theme="profile")
+def told_of_late(history):
+    """Weeks until the last bill, written down since last spring only."""
+    since = 20_562  # 2026-04-19: the newest snapshots alone would convict it
+    return np.where(history.as_of_day > since, to_the_last_bill.compute(history), 0.0)
+
+
+FEATURES = (to_the_last_bill, to_the_last_bill_but, told_of_late)
+'''
+
+
+def write_down_the_last_bill(branch):
+    """Give customers the week of their leaving, and the company a feature made from it."""
+    who, day = gone(branch, 1.0)
+    weeks = pd.Series((day - pd.Timestamp("1970-01-01")).dt.days.to_numpy() / 7, index=who)
+
+    def spoil(table):
+        return table.assign(last_bill=table["acct_no"].map(weeks[~weeks.index.duplicated()]))
+
+    branch.change("customers", spoil)
+    branch.settings["tables"]["customers"]["attributes"].append("last_bill")
+    branch.settings["tables"]["customers"]["constant"].append("last_bill")
+    file = branch.folder / "own.py"
+    file.write_text(OWN_FEATURE, encoding="utf-8")
+    branch.settings["features"] = str(file)
+
+
+def errors_of(branch):
+    return {
+        one.column if one.table == "features" else f"{one.table}.{one.column}"
+        for one in check(branch.path).findings
+        if one.severity == "error"
+    }
+
+
+def test_check_and_training_come_to_the_same_judgement_and_the_same_names_satisfy_both(company):
+    write_down_the_last_bill(company)
+
+    names = errors_of(company)
+    assert {"to_the_last_bill", "customers.last_bill"} <= names
+    assert 5 < len(names)
+    ran = company.run("train")
+    assert 1 == ran.code
+    (listed,) = re.findall(r"leaks: \{allow: (\[.*\])\}", ran.err)
+    assert names == set(yaml.safe_load(listed))
+
+    company.settings["leaks"] = {"allow": yaml.safe_load(listed)}
+    assert set() == errors_of(company)
+
+
+def test_every_name_is_allowed_as_it_is_printed(company):
+    write_down_the_last_bill(company)
+    company.settings["leaks"] = {
+        "allow": [
+            *("features.to_the_last_bill", "customers.last_bill", "customers.lst_bill"),
+            *(f"features.to_the_last_bill_but_{weeks}w" for weeks in (1, 2, 3, 4)),
+        ]
+    }
+
+    # the attribute of that name is the column as it is
+    assert set() == errors_of(company)
+    told = [one.message for one in check(company.path).findings if one.table == "leaks.allow"]
+    assert 1 == len(told)
+    assert "'customers.lst_bill' is no column" in told[0]
+    assert "did you mean customers.last_bill" in told[0]
+
+
+def test_a_training_that_would_be_refused_is_told_beforehand(company):
+    company.change("customers", lambda table: table.head(60))
+
+    ran = company.run("check")
+
+    assert 0 == ran.code
+    assert "usable, but not to train on: churn: too few" in ran.out
+    said = company.run("train").err
+    assert check(company.path).refusal in said

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -204,7 +204,7 @@ class _Look:
 
 def _levels(column: pd.Series[Any]) -> tuple[NDArray[np.int64], list[tuple[str, ...]]]:
     """Give numbers to values: figures in bins, texts as they are, missing as one of its own."""
-    shown = "{:.6g}".format
+    shown: Callable[[float], str] = _as_figure
     if pd.api.types.is_datetime64_any_dtype(column):
         # as days since 1970: enough to tell, and shown as the days they are
         moments = column.dt.tz_localize(None) if column.dt.tz is not None else column
@@ -244,6 +244,10 @@ def _levels(column: pd.Series[Any]) -> tuple[NDArray[np.int64], list[tuple[str, 
         codes[codes < 0] = len(names)
         names = [*names, ("no value",)]
     return codes, names
+
+
+def _as_figure(value: float) -> str:
+    return f"{value:.6g}"
 
 
 def _as_day(days: float) -> str:
