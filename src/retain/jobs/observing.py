@@ -14,13 +14,14 @@ import pandas as pd
 from retain.errors import SnapshotError
 from retain.jobs.contacted import Contacted, contacted
 from retain.jobs.opening import Company
-from retain.jobs.valuing import value_grid
 from retain.snapshots import (
     ELIGIBLE,
     Split,
     churn_labels,
+    clv_basis,
     eligibility,
     forward_split,
+    learnable_horizon,
     snapshot_weeks,
 )
 from retain.weeks import FoldedWeeks, History
@@ -93,7 +94,7 @@ def observe(company: Company, folded: FoldedWeeks, week: int, seed: int = 0) -> 
     """
     as_ofs, tests = _grid(company, folded, week)
     split = forward_split(as_ofs, company.churn.ripe_weeks, tests)
-    clv_weeks, learnt = value_grid(company, folded, WARMUP_WEEKS, int(as_ofs.max()))
+    clv_weeks, learnt = _value_grid(company, folded, WARMUP_WEEKS, int(as_ofs.max()))
     weeks = np.union1d(as_ofs, clv_weeks)
     why = eligibility(History(folded, weeks), company.churn)
     there = why != "not a customer yet"
@@ -136,6 +137,30 @@ def observe(company: Company, folded: FoldedWeeks, week: int, seed: int = 0) -> 
         float(np.mean(gone)) if len(gone) else 0.0,
         counted,
     )
+
+
+def _value_grid(
+    company: Company, folded: FoldedWeeks, warmup_weeks: int, newest: int
+) -> tuple[Any, int]:
+    """as_ofs whose value is known for the weeks that can be learnt; nothing without a basis.
+
+    They lie on the grid of churn, of which `newest` is one as_of: what is known of a customer's
+    leaving by models that had not learnt from him is then known of the same rows.
+    """
+    if clv_basis(folded, company.clv) is None:
+        return np.zeros(0, dtype=np.int64), 0
+    learnt = learnable_horizon(
+        folded.last_week - folded.recorded_from + 1, company.clv.horizon_weeks
+    )
+    every = company.config.snapshots.every_weeks
+    ripe = folded.last_week - learnt
+    weeks = snapshot_weeks(
+        ripe - (ripe - newest) % every,
+        folded.recorded_from + warmup_weeks,
+        every,
+        company.config.snapshots.most,
+    )
+    return weeks, learnt
 
 
 def enough(who: Any, y: Any, horizon: int) -> None:

@@ -250,7 +250,7 @@ def findings_table(findings: Iterable[_FindingLike]) -> RenderableType:
         table = table_for(plain, title)
         table.add_column("", width=1, no_wrap=True)
         table.add_column("Where", max_width=34 if wide else 20, overflow="fold")
-        table.add_column("Rows", justify="right", no_wrap=True)
+        table.add_column("Count", justify="right", no_wrap=True)
         table.add_column("Found", ratio=3, min_width=24)
         if wide:
             table.add_column("What to do", ratio=2)
