@@ -254,7 +254,7 @@ def test_ids_keep_leading_zeros_every_script_and_any_length(tmp_path: Path) -> N
 def test_ids_that_differ_by_case_only_are_two_customers_and_warned_about() -> None:
     people = pd.DataFrame({"customer_id": ["a", "A", "b", "c"]})
     with read(customers=people, payments=payments()) as tables:
-        assert "1 ids differ" in told(tables, "customers", "case")
+        assert "1 id differs" in told(tables, "customers", "case")
 
 
 # --- instants ------------------------------------------------------------------------------------
@@ -422,6 +422,15 @@ def test_days_of_signing_up_that_cannot_be_used_are_shown(tmp_path: Path) -> Non
         assert "Expected ISO 8601" in said
         (found,) = (one for one in tables.findings if "cannot be used" in one.message)
         assert ("row 1: not a date", "row 2: 31/02/2025") == found.examples
+
+
+def test_one_of_a_kind_is_told_in_the_singular() -> None:
+    one = {"customer_id": ["a"], "occurred_at": DAYS[:1], "quantity": 1.0}
+    with read(usage=pd.DataFrame(one)) as tables:
+        assert "1 customer is taken from usage" in told(tables, "customers", "No customers table")
+    twice = pd.concat([events(), events().head(1)], ignore_index=True)
+    with read(usage=twice) as tables:
+        assert "1 row equals another" in told(tables, "usage", "in every column")
 
 
 def test_a_placeholder_for_the_day_of_signing_up_is_told() -> None:

@@ -206,8 +206,8 @@ def _grid(company: Company, folded: FoldedWeeks, week: int) -> tuple[Any, int]:
     have = week - folded.recorded_from + 1
     if len(as_ofs) == 0 or have < need:
         raise SnapshotError(
-            f"too little history: {have} weeks up to {folded.calendar.last_day(week)}; at least "
-            f"{need} are needed ({WARMUP_WEEKS} to look back on, and twice the {ripe} weeks of "
+            f"too little history: {have} week{'s' * (have != 1)} up to "
+            f"{folded.calendar.last_day(week)}; at least {need} are needed ({WARMUP_WEEKS} to look back on, and twice the {ripe} weeks of "
             "gap, horizon and grace to learn and to judge). Bring more history or shorten "
             "churn.horizon_weeks."
         )

@@ -45,7 +45,8 @@ def remarks(tables: Tables, staged: dict[str, Staged], judge: Judge) -> Iterator
             "",
             "advice",
             count,
-            f"No customers table is given: {count:,} customers are taken from "
+            "No customers table is given: "
+            f"{many(count, 'customer is', 'customers are')} taken from "
             f"{', '.join(n for n in BEHAVIOUR if n in staged)}; first seen counts as signed up.",
             todo="Map a customers table when there is one.",
         )
@@ -73,8 +74,8 @@ def remarks(tables: Tables, staged: dict[str, Staged], judge: Judge) -> Iterator
                 "",
                 "warning",
                 count,
-                f"{'about ' if table.log is not None else ''}{count:,} rows equal another row in "
-                "every column and are kept.",
+                f"{'about ' if table.log is not None else ''}"
+                f"{many(count, 'row equals', 'rows equal')} another row in every column; kept.",
                 todo="Map an id column, or set drop_equal_rows: true if they are repeats.",
             )
     for (name, column), count in judge.later.items():
@@ -92,7 +93,8 @@ def remarks(tables: Tables, staged: dict[str, Staged], judge: Judge) -> Iterator
             "ended_at",
             "advice",
             judge.open_ended,
-            f"{judge.open_ended:,} spans end in the year 2200 or later: read as still running.",
+            f"{many(judge.open_ended, 'span ends', 'spans end')} in the year 2200 or later: "
+            "read as still running.",
         )
     yield from _stale(tables)
     if "customers" in staged:
@@ -309,7 +311,8 @@ def _ids(tables: Tables, table: Staged) -> Iterator[Finding]:
                 "customer_id",
                 "warning",
                 twins,
-                f"{twins:,} ids differ from another only by case; each counts as a customer.",
+                f"{many(twins, 'id differs', 'ids differ')} from another only by case; each "
+                "counts as a customer.",
                 todo="Export one spelling.",
             )
 
@@ -389,7 +392,7 @@ def _recorded(tables: Tables, table: Staged) -> Iterator[Finding]:
             "recorded_at",
             "warning",
             early,
-            f"{early:,} rows were recorded more than a day before they happened.",
+            f"{many(early, 'row was', 'rows were')} recorded more than a day before happening.",
             todo=f"Check that recorded_at and {spec.time} are not swapped or in different zones.",
         )
 
@@ -475,7 +478,8 @@ def _people(tables: Tables, table: Staged, judge: Judge) -> Iterator[Finding]:
         tables.con, "SELECT count(DISTINCT customer_id), count(*) FROM customers"
     )[0]
     if table.has("valid_from") or table.has("recorded_at"):
-        told = f"Attributes have a history: {rows:,} rows for {people:,} customers."
+        told = f"Attributes have a history: {rows:,} rows for "
+        told += f"{many(people, 'customer', 'customers')}."
         yield Finding("customers", "", "advice", rows, told)
         return
     named = ("segment", "plan", "region", "industry", "seats", "owner")
