@@ -207,9 +207,9 @@ def _grid(company: Company, folded: FoldedWeeks, week: int) -> tuple[Any, int]:
     if len(as_ofs) == 0 or have < need:
         raise SnapshotError(
             f"too little history: {have} week{'s' * (have != 1)} up to "
-            f"{folded.calendar.last_day(week)}; at least {need} are needed ({WARMUP_WEEKS} to look back on, and twice the {ripe} weeks of "
-            "gap, horizon and grace to learn and to judge). Bring more history or shorten "
-            "churn.horizon_weeks."
+            f"{folded.calendar.last_day(week)}; at least {need} are needed ({WARMUP_WEEKS} to look "
+            f"back on, and twice the {ripe} weeks of gap, horizon and grace to learn and to "
+            "judge). Bring more history or shorten churn.horizon_weeks."
         )
     # judge on several snapshots where enough remain to learn from
     tests = 1
