@@ -217,10 +217,10 @@ def test_odd_values_of_a_customer_become_missing_and_the_customer_stays() -> Non
     )
     with read(customers=people, payments=payments()) as tables:
         assert tables.counts["customers"].used == 3
-        assert "1 values of signed_up_at cannot be used" in told(
+        assert "1 value of signed_up_at cannot be used" in told(
             tables, "customers", "signed_up_at c"
         )
-        assert "1 values of seats cannot be used" in told(tables, "customers", "seats cannot")
+        assert "1 value of seats cannot be used" in told(tables, "customers", "seats cannot")
         assert tables.con.sql(
             "SELECT customer_id, CAST(signed_up_at AS VARCHAR) FROM customers WHERE seats IS NULL"
         ).fetchall() == [("b", "2024-01-02 00:00:00")]  # the first payment of b stands in
@@ -254,7 +254,7 @@ def test_ids_keep_leading_zeros_every_script_and_any_length(tmp_path: Path) -> N
 def test_ids_that_differ_by_case_only_are_two_customers_and_warned_about() -> None:
     people = pd.DataFrame({"customer_id": ["a", "A", "b", "c"]})
     with read(customers=people, payments=payments()) as tables:
-        assert "1 ids differ" in told(tables, "customers", "case")
+        assert "1 id differs" in told(tables, "customers", "case")
 
 
 # --- instants ------------------------------------------------------------------------------------
@@ -376,12 +376,72 @@ def test_a_csv_that_is_not_utf8_is_refused_with_the_reason(tmp_path: Path) -> No
         read(payments=Mapping(tmp_path / "p.csv"))
 
 
-def test_an_empty_table_is_an_error_finding_and_alone_refuses_the_run() -> None:
-    with read(payments=payments(), usage=events().iloc[:0]) as tables:
-        assert [finding.table for finding in tables.errors] == ["usage"]
+OPTIONAL = {
+    "departures": "customer_id,left_at",
+    "subscriptions": "customer_id,started_at,mrr",
+    "payments": "customer_id,paid_at,amount",
+    "interactions": "interaction_id,customer_id,opened_at",
+    "surveys": "customer_id,kind,score,sent_at",
+    "referrals": "referrer_id,referred_id,referred_at",
+    "treatments": "customer_id,action,at",
+    "costs": "kind,amount,date",
+}
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_an_empty_table_beside_behaviour_is_told_and_taken_as_not_brought(
+    name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "none.csv").write_text(OPTIONAL[name] + "\n")
+    with read(usage=events(), **{name: Mapping(tmp_path / "none.csv")}) as tables:
+        assert told(tables, name, "none.csv is empty").startswith("warning: ")
+        assert not tables.errors
+        assert not tables.has(name)
+        assert name not in tables.counts
+    with read(usage=events()) as without:
+        assert without.counts == tables.counts
+        assert without.fingerprints == tables.fingerprints
+
+
+def test_without_a_row_of_behaviour_the_run_is_refused() -> None:
+    people = pd.DataFrame({"customer_id": ["a", "b"], "signed_up_at": DAYS[:2]})
+    with read(customers=people, usage=events().iloc[:0], payments=payments()[:0]) as tables:
+        assert ["payments", "usage"] == sorted(finding.table for finding in tables.errors)
         assert "holds no rows" in tables.errors[0].message
+        assert "no other table of behaviour holds any" in tables.errors[0].todo
     with pytest.raises(TableError, match=r"no table holds a usable row with a date"):
         read(usage=events().iloc[:0])
+
+
+def test_days_of_signing_up_that_cannot_be_used_are_shown(tmp_path: Path) -> None:
+    (tmp_path / "people.csv").write_text(
+        "customer_id,signed_up_at\na,not a date\nb,31/02/2025\nc,2023-05-01\n"
+    )
+    with read(usage=events(), customers=Mapping(tmp_path / "people.csv")) as tables:
+        said = told(tables, "customers", "2 values of signed_up_at cannot be used and are read")
+        assert "Expected ISO 8601" in said
+        (found,) = (one for one in tables.findings if "cannot be used" in one.message)
+        assert ("row 1: not a date", "row 2: 31/02/2025") == found.examples
+
+
+def test_one_of_a_kind_is_told_in_the_singular() -> None:
+    one = {"customer_id": ["a"], "occurred_at": DAYS[:1], "quantity": 1.0}
+    with read(usage=pd.DataFrame(one)) as tables:
+        assert "1 customer is taken from usage" in told(tables, "customers", "No customers table")
+    twice = pd.concat([events(), events().head(1)], ignore_index=True)
+    with read(usage=twice) as tables:
+        assert "1 row equals another" in told(tables, "usage", "in every column")
+
+
+def test_a_placeholder_for_the_day_of_signing_up_is_told() -> None:
+    people = pd.DataFrame(
+        {"customer_id": ["a", "b", "c"], "signed_up_at": ["1900-01-01", "2023-01-01", None]}
+    )
+    with read(usage=events(), customers=people) as tables:
+        said = told(tables, "customers", "before 1971")
+        assert said.startswith("warning: 1 customer signed up before 1971")
+        (found,) = (one for one in tables.findings if "before 1971" in one.message)
+        assert ("a: 1900-01-01",) == found.examples
 
 
 def test_a_column_without_a_value_is_told() -> None:
@@ -476,7 +536,7 @@ def test_a_given_export_day_hides_what_came_later() -> None:
     with read_tables(mappings, timezone="UTC", currency="EUR", data_until=until) as tables:
         assert tables.counts["payments"].set_aside == {"dated after the export": 10}
         assert tables.counts["interactions"].set_aside == {"dated after the export": 1}
-        assert "1 rows have resolved_at after" in told(tables, "interactions", "not")
+        assert "1 row has resolved_at after" in told(tables, "interactions", "not")
         assert tables.con.sql(
             "SELECT CAST(resolved_at AS VARCHAR) FROM interactions"
         ).fetchall() == [(None,)]

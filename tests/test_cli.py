@@ -188,13 +188,13 @@ def test_an_empty_table_that_the_rule_needs_is_refused_and_said(company):
     ran = company.run("check")
     assert "subscriptions" in ran.out
     assert re.search(r"no rows|empty", ran.out)
-    refused(company, command="score")
+    refused(company, "churn.kind contract takes from it who has left", command="score")
 
 
-def test_an_empty_export_of_a_table_is_refused(company):
+def test_an_empty_export_of_a_table_that_the_model_learnt_from_is_refused(company):
     company.change("surveys", lambda table: table.iloc[:0])
 
-    refused(company, "surveys: .* holds no rows. Export it again", command="score")
+    refused(company, r"missing now: surveys \(brought, but empty\)", command="score")
 
 
 def test_a_required_column_without_any_value_is_refused_or_said(company):

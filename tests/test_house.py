@@ -72,7 +72,7 @@ FUTURE = {"churn_labels", "churned_by", "clv_labels", "later_totals"}
 # is compared, a health score judged, by what came after it
 SEES_FUTURE = {
     "snapshots.py",
-    "jobs/training.py",
+    "jobs/observing.py",
     "jobs/horizons.py",
     "jobs/valuing.py",
     "jobs/suspecting.py",
@@ -258,10 +258,10 @@ FAULTS = [
         "may not import report",
     ),
     (rooms_have_a_floor, "forecast.py", "", "forecast has no floor"),
-    (libraries_have_one_door, "jobs/training.py", "import mlflow.lightgbm", "mlflow belongs to"),
+    (libraries_have_one_door, "jobs/observing.py", "import mlflow.lightgbm", "mlflow belongs to"),
     (libraries_have_one_door, "model/heads.py", "from retain.config import Config", "jobs cli"),
     (libraries_have_one_door, "model/heads.py", "from retain import config", "jobs cli"),
-    (libraries_have_one_door, "jobs/training.py", "def f():\n    import shap", "shap belongs to"),
+    (libraries_have_one_door, "jobs/observing.py", "def f():\n    import shap", "shap belongs to"),
     (libraries_have_one_door, "explain/drivers.py", "import lightgbm", "lightgbm belongs to"),
     (libraries_have_one_door, "jobs/scoring.py", "import duckdb", "duckdb belongs to"),
     (
@@ -282,7 +282,7 @@ FAULTS = [
     (modules_are_named_after_an_idea, "common/dates.py", "", "common names no idea"),
     (modules_say_what_they_know, "model/silent.py", None, "says nothing about itself"),
     (modules_fit_a_room, "model/long.py", "\n" * LONGEST, "at most 600"),
-    (only_the_command_line_prints, "jobs/training.py", "print('done')", "print belongs to cli"),
+    (only_the_command_line_prints, "jobs/observing.py", "print('done')", "print belongs to cli"),
     (
         one_room_looks_ahead,
         "features/usage.py",
@@ -320,7 +320,7 @@ def planted(folder: Path, at: str, text: str | None) -> Path:
         "model/heads.py": '"""Heads."""\ndef fit():\n    import lightgbm\n',
         "cli.py": '"""Command line."""\nimport argparse\nprint("hello")\n',
         "snapshots.py": '"""Labels."""\n__all__ = ["churn_labels"]\ndef churn_labels(): ...\n',
-        "jobs/training.py": '"""T."""\nfrom retain.snapshots import churn_labels\n',
+        "jobs/observing.py": '"""T."""\nfrom retain.snapshots import churn_labels\n',
         "jobs/opening.py": '"""Opening."""\nimport retain.config\n',
     }
     files[at] = "x = 1\n" if text is None else f'"""Planted."""\n{text}\n'

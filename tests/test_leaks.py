@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from small_company import UNTIL, branch_of, trained
 
 from retain.errors import RetainError
+from retain.jobs import check
 from retain.jobs.opening import open_company
 from retain.leaks import find_leaks, find_leaks_in_time
 from retain.leaks.suspect import auc_low, share_low
@@ -186,7 +189,8 @@ def test_a_customer_seen_often_counts_once():
     y = np.repeat([1.0] * 8 + [0.0] * 300, 20)  # eight leavers, twenty rows each
     who = np.repeat(np.arange(308), 20)
 
-    assert () == find_leaks(pd.DataFrame({"copy": y}), y, who=who)
+    with pytest.raises(RetainError, match="8 who left and 300 who stayed; at least 10"):
+        find_leaks(pd.DataFrame({"copy": y}), y, who=who)
     assert {"copy"} == named(find_leaks(pd.DataFrame({"copy": y}), y))
 
 
@@ -210,6 +214,85 @@ def test_what_is_allowed_becomes_advice():
 def test_an_outcome_that_is_none_is_refused(y, complaint):
     with pytest.raises(RetainError, match=complaint):
         find_leaks(noise(4), y)
+
+
+def test_the_values_that_tell_are_named_as_they_are():
+    # those of 0 to 1, of 3 to 4 and those without a value stayed; in between they left
+    use = np.r_[np.linspace(0, 1, 300), np.linspace(1.5, 2.5, 300), np.linspace(3, 4, 300)]
+    use = np.r_[use, np.full(100, np.nan)]
+    left = (use > 1.2) & (use < 2.8)
+
+    (found,) = find_leaks(pd.DataFrame({"use": use}), left, together=False)
+
+    assert re.search(r"rows with 1\.5\d* to 2\.\d+ left", found.message)
+    (stayed,) = re.findall(r"rows with ([^;]*) stayed", found.message)
+    ranges = [part for part in stayed.split(", ") if part != "no value"]
+    assert "no value" in stayed
+    assert 2 == len(ranges)
+    for one in ranges:
+        low, high = (float(end) for end in one.split(" to "))
+        assert not ((use >= low) & (use <= high) & left).any()
+
+
+def test_days_that_tell_are_named_as_days():
+    days = pd.Series(pd.date_range("2026-01-01", periods=800))
+    y = leavers(800, 200)[::-1]
+
+    (found,) = find_leaks(pd.DataFrame({"last": days}), y, together=False)
+
+    assert re.search(r"200 rows with 2027-08-24 to 2028-03-10 left", found.message)
+
+
+def test_an_outcome_is_matched_by_its_index():
+    y = pd.Series(leavers(), index=[f"c{n}" for n in range(400)])
+    X = pd.DataFrame({"copy": y})
+
+    assert {"copy"} == named(find_leaks(X, y.sample(frac=1, random_state=0)))
+    who = pd.Series(np.arange(400) // 2, index=y.index).sample(frac=1, random_state=1)
+    assert {"copy"} == named(find_leaks(X, y[::-1], who=who))
+
+
+@pytest.mark.parametrize(
+    ("index", "complaint"),
+    [
+        (range(1, 401), "1 of its labels are not in X \\(400\\)"),
+        ([0, 0, *range(2, 400)], "more than once"),
+    ],
+)
+def test_an_outcome_with_another_index_is_refused(index, complaint):
+    y = pd.Series(leavers(), index=index)
+
+    with pytest.raises(RetainError, match=f"the index of y is not that of X: .*{complaint}"):
+        find_leaks(noise(), y)
+
+
+def test_a_few_who_left_among_very_many_are_not_lost_in_drawing():
+    y = leavers(100_000, 25)
+
+    assert {"copy"} == named(find_leaks(pd.DataFrame({"copy": y}), y, together=False))
+
+
+def test_columns_of_an_array_go_by_number():
+    y = leavers()
+
+    assert {"1"} == named(find_leaks(np.column_stack([noise(columns=1), y]), y))
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "complaint"),
+    [
+        (np.zeros(400), leavers(), r"X is an array of shape \(400,\); expected a frame"),
+        ([[1.0]] * 400, leavers(), "X is list; expected a frame"),
+        (pd.DataFrame({"tags": [["a"]] * 400}), leavers(), r"'tags' holds a list \(\['a'\]\)"),
+        (pd.DataFrame({"use": []}), [], "0 rows; at least 20 are needed"),
+        (noise(19), leavers(19, 10), "19 rows; at least 20 are needed"),
+        (noise(), np.zeros(400), "0 who left and 400 who stayed; at least 10"),
+        (noise(), leavers(400, 391), "391 who left and 9 who stayed; at least 10"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused(X, y, complaint):
+    with pytest.raises(RetainError, match=complaint):
+        find_leaks(X, y)
 
 
 # ---- a company ----------------------------------------------------------------------------------
@@ -355,3 +438,99 @@ def test_an_attribute_said_to_be_constant_that_tells_who_left_stops_the_training
 
     assert 1 == ran.code
     assert "customers.account_status" in ran.err
+
+
+OWN_FEATURE = '''
+import numpy as np
+
+from retain.features import feature
+
+
+@feature(unit="weeks", signal="last bill", theme="profile")
+def to_the_last_bill(history):
+    """Weeks until the last bill."""
+    return history.attribute("last_bill") - history.as_of_day / 7
+
+
+@feature(unit="weeks", signal="last bill", theme="profile", over=(1, 2, 3, 4))
+def to_the_last_bill_but(history, weeks):
+    """Weeks until {weeks} before the last bill."""
+    return to_the_last_bill.compute(history) - weeks
+
+
+@feature(unit="weeks", signal="last bill", theme="profile")
+def told_of_late(history):
+    """Weeks until the last bill, written down since last spring only."""
+    since = 20_562  # 2026-04-19: the newest snapshots alone would convict it
+    return np.where(history.as_of_day > since, to_the_last_bill.compute(history), 0.0)
+
+
+FEATURES = (to_the_last_bill, to_the_last_bill_but, told_of_late)
+'''
+
+
+def write_down_the_last_bill(branch):
+    """Give customers the week of their leaving, and the company a feature made from it."""
+    who, day = gone(branch, 1.0)
+    weeks = pd.Series((day - pd.Timestamp("1970-01-01")).dt.days.to_numpy() / 7, index=who)
+
+    def spoil(table):
+        return table.assign(last_bill=table["acct_no"].map(weeks[~weeks.index.duplicated()]))
+
+    branch.change("customers", spoil)
+    branch.settings["tables"]["customers"]["attributes"].append("last_bill")
+    branch.settings["tables"]["customers"]["constant"].append("last_bill")
+    file = branch.folder / "own.py"
+    file.write_text(OWN_FEATURE, encoding="utf-8")
+    branch.settings["features"] = str(file)
+
+
+def errors_of(branch):
+    return {
+        one.column if one.table == "features" else f"{one.table}.{one.column}"
+        for one in check(branch.path).findings
+        if one.severity == "error"
+    }
+
+
+def test_check_and_training_come_to_the_same_judgement_and_the_same_names_satisfy_both(company):
+    write_down_the_last_bill(company)
+
+    names = errors_of(company)
+    assert {"to_the_last_bill", "customers.last_bill"} <= names
+    assert 5 < len(names)
+    ran = company.run("train")
+    assert 1 == ran.code
+    (listed,) = re.findall(r"leaks: \{allow: (\[.*\])\}", ran.err)
+    assert names == set(yaml.safe_load(listed))
+
+    company.settings["leaks"] = {"allow": yaml.safe_load(listed)}
+    assert set() == errors_of(company)
+
+
+def test_every_name_is_allowed_as_it_is_printed(company):
+    write_down_the_last_bill(company)
+    company.settings["leaks"] = {
+        "allow": [
+            *("features.to_the_last_bill", "customers.last_bill", "customers.lst_bill"),
+            *(f"features.to_the_last_bill_but_{weeks}w" for weeks in (1, 2, 3, 4)),
+        ]
+    }
+
+    # the attribute of that name is the column as it is
+    assert set() == errors_of(company)
+    told = [one.message for one in check(company.path).findings if one.table == "leaks.allow"]
+    assert 1 == len(told)
+    assert "'customers.lst_bill' is no column" in told[0]
+    assert "did you mean customers.last_bill" in told[0]
+
+
+def test_a_training_that_would_be_refused_is_told_beforehand(company):
+    company.change("customers", lambda table: table.head(60))
+
+    ran = company.run("check")
+
+    assert 0 == ran.code
+    assert "usable, but not to train on: churn: too few" in ran.out
+    said = company.run("train").err
+    assert check(company.path).refusal in said

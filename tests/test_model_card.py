@@ -20,7 +20,7 @@ from retain.evaluate import (
     grade_churn,
     segment_figures,
 )
-from retain.jobs.training import _enough
+from retain.jobs.observing import enough
 from retain.report.document import render_document
 from retain.report.model_card import model_document
 
@@ -204,13 +204,13 @@ def test_a_handful_is_refused_with_its_numbers(customers, left, said):
     who = np.repeat(np.arange(customers), 4)
 
     with pytest.raises(SnapshotError, match=said):
-        _enough(who, (who < left).astype(float), 13)
+        enough(who, (who < left).astype(float), 13)
 
 
 def test_a_hundred_customers_of_whom_thirty_left_are_enough():
     who = np.repeat(np.arange(100), 4)
 
-    _enough(who, (who < 30).astype(float), 13)
+    enough(who, (who < 30).astype(float), 13)
 
 
 # ---- the card of a training ---------------------------------------------------------------------

@@ -112,6 +112,8 @@ def test_findings_come_errors_first_with_what_to_do():
     text = shown(findings_table(FINDINGS), 140)
 
     assert "1 error   1 warning   1 advice" in text
+    assert "Count" in text  # of rows, customers or cells, as the text says
+    assert "Rows" not in text
     assert text.index("surveys.score") < text.index("usage.occurred_at") < text.index("customers")
     assert "Give the scale." in text
     assert "Nothing to mend" in shown(findings_table([]))

@@ -258,9 +258,9 @@ def test_departed_customers_who_keep_behaving_or_paying_are_named() -> None:
     )
     with read(payments=PAYMENTS, departures=gone, subscriptions=spans) as tables:
         told = messages(tables, "departures")
-        assert "1 customers have payments more than a week after they left" in told
-        assert "1 customers left for good, yet a paid subscription" in told
-        assert "1 customers have a departure with no subscription ending" in told
+        assert "1 customer has payments more than a week after they left" in told
+        assert "1 customer left for good, yet a paid subscription" in told
+        assert "1 customer has a departure with no subscription ending" in told
     back = gone.assign(returned_at=at("04-01", None))
     with read(payments=PAYMENTS, departures=back, subscriptions=spans) as tables:
         assert "after they left" not in messages(tables, "departures")
@@ -272,7 +272,7 @@ def test_ends_without_a_departure_and_departures_without_a_return_are_named() ->
         {"customer_id": ["b"], "started_at": at("01-01"), "ended_at": at("03-01"), "mrr": 5}
     )
     with read(payments=PAYMENTS, departures=gone, subscriptions=spans) as tables:
-        assert "1 customers left several times without a return" in messages(tables, "departures")
+        assert "1 customer left several times without a return" in messages(tables, "departures")
         assert "1 customers' last paid subscription ended" in messages(tables, "subscriptions")
 
 
@@ -288,8 +288,8 @@ def test_overlapping_trial_and_paid_spans_are_named() -> None:
     )
     with read(subscriptions=spans) as tables:
         told = messages(tables, "subscriptions")
-        assert "warning: 1 customers have a trial that overlaps a paid span" in told
-        assert "advice: 1 customers have paid spans that overlap" in told
+        assert "warning: 1 customer has a trial that overlaps a paid span" in told
+        assert "advice: 1 customer has paid spans that overlap" in told
     with read(subscriptions=spans.iloc[[0, 2]]) as tables:
         assert "overlap" not in messages(tables, "subscriptions")  # the next starts as one ends
 
@@ -305,7 +305,7 @@ def test_dates_in_an_impossible_order_are_told_and_the_rows_stay() -> None:
         }
     )
     with read(payments=PAYMENTS, surveys=surveys) as tables:
-        assert "warning: 1 rows: answered before sent" in messages(tables, "surveys")
+        assert "warning: 1 row: answered before sent" in messages(tables, "surveys")
         assert tables.counts["surveys"].used == 1
 
 
@@ -347,8 +347,8 @@ def test_behaviour_before_signing_up_and_customers_without_any_are_told() -> Non
     late = PEOPLE.assign(signed_up_at=at("01-20", "01-02", "01-03"))
     with read(customers=late, payments=PAYMENTS) as tables:
         told = messages(tables, "customers")
-        assert "1 customers have payments before they signed up" in told
-        assert "1 customers appear in no behaviour table" in told
+        assert "1 customer has payments before they signed up" in told
+        assert "1 customer appears in no behaviour table" in told
 
 
 # --- whole companies -----------------------------------------------------------------------------

@@ -472,10 +472,10 @@ def test_a_new_feature_name_leaves_the_bits_of_the_others_alone(tmp_path: Path) 
     assert value(features(known, AS_OF), "a", "distinct_features_4w") == 3
 
 
-def test_a_table_without_any_row_is_stored_too(tmp_path: Path) -> None:
+def test_a_table_without_any_row_that_can_be_used_is_stored_too(tmp_path: Path) -> None:
     frames = {
         "usage": table("customer_id occurred_at", "a 2024-06-25"),
-        "payments": table("customer_id paid_at amount", "").astype({"amount": float}),
+        "payments": table("customer_id paid_at amount", "a 2024-06-25 much"),
     }
     with read(frames) as tables:
         for _ in range(2):

@@ -309,10 +309,12 @@ def _check(given: Any) -> int:
     if found.quarantine is not None:
         _say(f"rows set aside, with their reasons: {found.quarantine}")
     if found.ok:
-        _say("usable")
+        _say(f"usable, but not to train on: {found.refusal}" if found.refusal else "usable")
         return DONE
     errors = sum(finding.severity == "error" for finding in found.findings)
-    _complain(f"{errors} errors" if errors else "rows were set aside (--strict)")
+    _complain(
+        f"{errors} error{'s' * (errors != 1)}" if errors else "rows were set aside (--strict)"
+    )
     return FAILED
 
 

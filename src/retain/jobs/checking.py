@@ -36,6 +36,9 @@ class Checked:
         File with the rows set aside, None when there are none.
     ok
         Whether a run is possible.
+    refusal
+        Why `retain train` would refuse all the same: too few customers, leavers or weeks; else
+        empty.
     """
 
     findings: tuple[Finding, ...]
@@ -43,6 +46,7 @@ class Checked:
     data_until: date
     quarantine: Path | None
     ok: bool
+    refusal: str = ""
 
 
 def check(
@@ -76,14 +80,15 @@ def check(
     elif path.exists():
         with store.locked("check"):
             path.unlink(missing_ok=True)  # of an earlier check: its rows are used now
-    findings = found.findings
+    findings, refusal = found.findings, ""
     if not found.errors:
         progress("looking for leaks", 0.5)
         with store.locked("check"):
-            leaks = findings_of_leaks(company_of(settings, store, found), progress)
+            suspected = findings_of_leaks(company_of(settings, store, found), progress)
+        refusal = suspected.refusal
         findings = tuple(
-            sorted((*findings, *leaks), key=lambda one: SEVERITIES.index(one.severity))
+            sorted((*findings, *suspected.findings), key=lambda one: SEVERITIES.index(one.severity))
         )
     progress("done", 1.0)
     ok = not any(one.severity == "error" for one in findings) and not (strict and aside)
-    return Checked(findings, found.counts, found.data_until, path if aside else None, ok)
+    return Checked(findings, found.counts, found.data_until, path if aside else None, ok, refusal)

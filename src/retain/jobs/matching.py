@@ -7,12 +7,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from retain.errors import ConfigError, ModelMismatchError, some
-from retain.jobs.opening import Company
+from retain.jobs.opening import NEEDED, Company
 from retain.model import Bundle
 
 __all__ = ["same_columns", "same_own_features", "same_settings", "same_tables"]
 
-NEEDED = {"contract": "subscriptions", "event": "departures"}  # to tell who can leave
 TRAINING_ONLY = ("snapshots", "features_sha256")  # the latter is told by `same_own_features`
 
 
@@ -58,11 +57,15 @@ def same_tables(bundle: Bundle, company: Company, without: tuple[str, ...]) -> N
         )
     absent = [name for name in bundle.tables if name not in here and name not in without]
     if absent:
+        told = [
+            name if getattr(company.config.tables, name) is None else f"{name} (brought, but empty)"
+            for name in absent
+        ]
         raise ModelMismatchError(
             f"the model {bundle.version} was trained with the tables {some(bundle.tables, 10)}; "
-            f"missing now: {some(absent)}; found: {some(here, 10)}. Bring them back, or run once "
-            f"with --without {absent[0]} (its features become null, coverage falls, the page says "
-            "so)."
+            f"missing now: {some(told)}; found: {some(here, 10)}. Bring them back, or "
+            f"run once with --without {absent[0]} (its features become null, coverage falls, the "
+            "page says so)."
         )
     lost = [
         f"{name}.{column}"

@@ -411,8 +411,9 @@ def _of_drift(
         Advice(
             "features",
             act if grave else "watch" if len(shifted) or len(watched) else "fine",
-            f"{len(shifted)} of {len(moved)} signals have shifted, {len(watched)} are to be "
-            f"watched; the model puts {weight:.0%} of its weight on the shifted ones"
+            f"{len(shifted)} of {len(moved)} signals have shifted, {len(watched)} "
+            f"{'is' if len(watched) == 1 else 'are'} to be watched; the model "
+            f"puts {weight:.0%} of its weight on the shifted ones"
             + (f": {names}." if names else "."),
         ),
         Advice(

@@ -16,7 +16,7 @@ from retain.config import Config, TableConfig, load_config
 from retain.errors import ConfigError, SnapshotError, TableError, some
 from retain.jobs.store import Store
 from retain.snapshots import ChurnRule, ClvRule
-from retain.tables import Tables, read_tables
+from retain.tables import Finding, Tables, read_tables
 from retain.weeks import Calendar, FoldedWeeks, fold_tables
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 OLDEST_YEAR = 1971  # rows dated earlier are set aside
+NEEDED = {"contract": "subscriptions", "event": "departures"}  # to tell who can leave
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,26 @@ def read_company(
         summaries=store.folder / "reads",
         spark=settings.spark if settings.engine == "spark" else None,
     )
+    needed = NEEDED.get(settings.churn.kind)
+    if needed in mappings and needed not in tables.columns:
+        tables.findings = _not_without(needed, settings.churn.kind, tables)
     return settings, store, tables
+
+
+def _not_without(needed: str, kind: str, tables: Tables) -> tuple[Finding, ...]:
+    """Make an error of it that the table is empty which says who leaves."""
+    others = tuple(one for one in tables.findings if one.table != needed)
+    return (
+        Finding(
+            needed,
+            "",
+            "error",
+            0,
+            f"{needed} holds no rows, and churn.kind {kind} takes from it who has left.",
+            todo="Export it again; or set churn.kind to what the other tables tell.",
+        ),
+        *others,
+    )
 
 
 def open_company(

@@ -15,9 +15,8 @@ import pandas as pd
 from retain import evaluate, tracking
 from retain.baselines import churn_baselines
 from retain.config import Config
-from retain.errors import ConfigError, SnapshotError
+from retain.errors import ConfigError
 from retain.features import Feature, load_own_features
-from retain.jobs.contacted import contacted
 from retain.jobs.health import health_as_risk
 from retain.jobs.horizons import (
     Leaving,
@@ -35,13 +34,14 @@ from retain.jobs.model_card import (
     note_run,
     write_model_card,
 )
+from retain.jobs.observing import enough, observe, without_trend
 from retain.jobs.opening import Company, as_day, open_company, settle_as_of
 from retain.jobs.panel import matrix, with_lists
 from retain.jobs.progress import Listener, Steps, silent
 from retain.jobs.promoting import promoted_in_passing
 from retain.jobs.recording import record_run, uri_of
 from retain.jobs.suspecting import stop_on_leaks
-from retain.jobs.valuing import learn_value, row_of, value_grid
+from retain.jobs.valuing import learn_value, row_of
 from retain.model import (
     Bundle,
     Encoder,
@@ -51,23 +51,11 @@ from retain.model import (
     tune_churn,
 )
 from retain.model.themes import learn_themes
-from retain.snapshots import (
-    ELIGIBLE,
-    churn_labels,
-    eligibility,
-    forward_split,
-    snapshot_weeks,
-)
-from retain.weeks import FoldedWeeks, History
+from retain.snapshots import ELIGIBLE
 from retain.weeks.fold import most_used_features
 
 __all__ = ["Trained", "train"]
 
-WARMUP_WEEKS = 8  # weeks of history before the first snapshot, so that windows hold something
-SEASON_WEEKS = 104  # less than two years cannot tell a season from a trend
-MOST_ROWS = 300_000  # snapshots learnt from; more are thinned by whole customers
-TEST_SNAPSHOTS = 3
-LEAST_CUSTOMERS, LEAST_LEAVERS = 100, 30  # who were eligible, and who left
 MOST_MINUTES = 10_000
 STEPS = {
     "reading tables": 10,
@@ -200,8 +188,11 @@ def _train(
     steps("folding weeks")
     top = most_used_features(company.tables, company.calendar.last_day(week))
     folded = company.fold(week, top, steps.detail)
-    as_ofs, split_weeks = _grid(company, folded, week)
-    split = forward_split(as_ofs, company.churn.ripe_weeks, split_weeks)
+    seen = observe(company, folded, week, seed)
+    as_ofs, split, acted = seen.as_ofs, seen.split, seen.acted
+    when, who, y = seen.when, seen.who, seen.y
+    churn_rows, clv_rows = seen.churn_rows, seen.clv_rows
+    enough(who=who[churn_rows], y=y[churn_rows], horizon=company.churn.horizon_weeks)
     lists: dict[str, Any] = {"top_features": list(top), "comment_themes": None}
     if folded.texts is not None:
         rows = folded.panels["comments"]
@@ -210,47 +201,11 @@ def _train(
     folded = with_lists(folded, lists)
 
     steps("building features")
-    clv_weeks, learnt = value_grid(company, folded, WARMUP_WEEKS, int(as_ofs.max()))
-    union = np.union1d(as_ofs, clv_weeks)
-    why = eligibility(History(folded, union), company.churn)
-    there = why != "not a customer yet"
-    in_churn = (why == ELIGIBLE) & np.isin(union, as_ofs)[:, None]
-    in_clv = there & np.isin(union, clv_weeks)[:, None]
-    keep = _thinned(in_churn | in_clv, seed)
-    in_churn, in_clv = in_churn & keep, in_clv & keep
-    counted = pd.Series(why[np.isin(union, as_ofs)].ravel()).value_counts()
-    if not in_churn.any():
-        raise SnapshotError(
-            "no customer is eligible on any snapshot: "
-            + ", ".join(f"{n:,} x {reason}" for reason, n in counted.items())
-            + ". Check churn.kind and the tables it needs."
-        )
-    built = matrix(folded, union, in_churn | in_clv, own, progress=steps.part)
-    X, columns = _without_trend(built, folded, as_ofs)
-    churn_rows, clv_rows = in_churn[in_churn | in_clv], in_clv[in_churn | in_clv]
-    labels = np.full(why.shape, np.nan)
-    at = np.searchsorted(union, as_ofs)
-    labels[at], involuntary = churn_labels(folded, as_ofs, company.churn)
-    y = labels[in_churn | in_clv]
-    excluded = int((churn_rows & np.isnan(y)).sum())
-    churn_rows &= ~np.isnan(y)
-    acted = contacted(company, folded, built.as_of, built.customer, churn_rows)
-    churn_rows &= ~acted.set_aside
-    _enough(who=built.customer[churn_rows], y=y[churn_rows], horizon=company.churn.horizon_weeks)
-    suspects = stop_on_leaks(
-        company,
-        folded,
-        as_ofs,
-        X,
-        columns,
-        (built.as_of, built.customer),
-        y,
-        churn_rows,
-        allow_leaks,
-    )
+    built = matrix(folded, seen.weeks, seen.kept, own, progress=steps.part)
+    X, columns = without_trend(built, as_ofs)
+    suspects = stop_on_leaks(company, folded, seen, X, columns, allow_leaks)
 
     steps("learning churn")
-    when, who = built.as_of, built.customer
     encoder = Encoder().fit(X[churn_rows | clv_rows])
     learn = churn_rows & (when <= split.train.max())
     test = churn_rows & np.isin(when, split.test)
@@ -316,7 +271,7 @@ def _train(
     now = Leaving(churn, learnt_curve(observed, churn, company.churn, seed), observed)
     then = known_then(
         observed,
-        min([week, *clv_weeks[-1:], *longest_ripe(observed, company.churn)]),
+        min([week, *seen.clv_weeks[-1:], *longest_ripe(observed, company.churn)]),
         company.churn,
         judged.chosen,
         seed=seed,
@@ -376,9 +331,9 @@ def _train(
         encoder.categorical,
         when[clv_rows],
         who[clv_rows],
-        (why == ELIGIBLE)[in_churn | in_clv][clv_rows],
-        clv_weeks,
-        learnt,
+        seen.eligible[clv_rows],
+        seen.clv_weeks,
+        seen.learnt,
         now,
         then,
         seed,
@@ -397,7 +352,7 @@ def _train(
         T,
         (M, who[learn], y[learn]),
         (when[churn_rows], y[churn_rows]),
-        {str(reason): int(n) for reason, n in counted.items()},
+        {str(reason): int(n) for reason, n in seen.counted.items()},
     )
     leaks = [dataclasses.asdict(one) for one in suspects]
     graded = grade_of(figures, leaks, in_matrix, on, capacity=capacity, seed=seed)
@@ -420,9 +375,9 @@ def _train(
             "test_snapshots": [str(folded.calendar.last_day(int(w))) for w in split.test],
             "rows": int(churn_rows.sum()),
             "test_rows": int(test.sum()),
-            "excluded_rows": excluded,
+            "excluded_rows": seen.excluded,
             "treatments": acted.told,
-            "involuntary_share": _share(involuntary[labels[at] == 1]),
+            "involuntary_share": seen.involuntary_share,
             "base_rate": float(y[churn_rows].mean()),
             "figures": figures,
             "comparison": comparison,
@@ -495,63 +450,9 @@ def _train(
         clv_comparison,
         by_as_of,
         run,
-        {("eligible" if k == ELIGIBLE else str(k)): int(v) for k, v in counted.items()},
+        {("eligible" if k == ELIGIBLE else str(k)): int(v) for k, v in seen.counted.items()},
         promotion,
     )
-
-
-def _grid(company: Company, folded: FoldedWeeks, week: int) -> tuple[Any, int]:
-    """Lay out the ripe as_ofs, the newest first in mind, and how many of them to judge on."""
-    every, ripe = company.config.snapshots.every_weeks, company.churn.ripe_weeks
-    oldest = folded.recorded_from + WARMUP_WEEKS
-    as_ofs = snapshot_weeks(week - ripe, oldest, every, company.config.snapshots.most)
-    need = WARMUP_WEEKS + 2 * ripe + 1
-    have = week - folded.recorded_from + 1
-    if len(as_ofs) == 0 or have < need:
-        raise SnapshotError(
-            f"too little history: {have} weeks up to {folded.calendar.last_day(week)}; at least "
-            f"{need} are needed ({WARMUP_WEEKS} to look back on, and twice the {ripe} weeks of "
-            "gap, horizon and grace to learn and to judge). Bring more history or shorten "
-            "churn.horizon_weeks."
-        )
-    # judge on several snapshots where enough remain to learn from
-    tests = 1
-    for count in range(2, TEST_SNAPSHOTS + 1):
-        first = as_ofs[-count] if len(as_ofs) >= count else None
-        if first is not None and (as_ofs <= first - ripe).sum() >= 6:
-            tests = count
-    return as_ofs, tests
-
-
-def _enough(who: Any, y: Any, horizon: int) -> None:
-    """Refuse to learn from a handful: what is seen once or twice is luck."""
-    customers, left = len(np.unique(who)), len(np.unique(who[y == 1]))
-    if customers < LEAST_CUSTOMERS or left < LEAST_LEAVERS:
-        short = "leavers" if left < LEAST_LEAVERS else "customers"
-        raise SnapshotError(
-            f"churn: too few {short} to learn from: {left} of {customers} eligible customers left "
-            f"within {horizon} weeks of an observed week; a model needs at least {LEAST_LEAVERS} "
-            f"who left among at least {LEAST_CUSTOMERS}. Bring more history or a longer "
-            "churn.horizon_weeks, and check that churn.kind fits the business."
-        )
-
-
-def _without_trend(built: Any, folded: FoldedWeeks, as_ofs: Any) -> tuple[pd.DataFrame, Any]:
-    """Leave out the season when there are not two years to tell it from a trend."""
-    if as_ofs.max() - as_ofs.min() >= SEASON_WEEKS:
-        return built.X, built.columns
-    columns = tuple(c for c in built.columns if c.feature.signal != "season")
-    return built.X[[c.name for c in columns]], columns
-
-
-def _thinned(mask: Any, seed: int) -> Any:
-    """Keep whole customers until about `MOST_ROWS` snapshots are left."""
-    total = int(mask.sum())
-    if total <= MOST_ROWS:
-        return np.ones_like(mask)
-    customers = mask.shape[1]
-    kept = np.random.default_rng(seed).permutation(customers)[: customers * MOST_ROWS // total]
-    return np.broadcast_to(np.isin(np.arange(customers), kept), mask.shape).copy()
 
 
 def _forward(when: Any, y: Any, purge: int) -> list[tuple[Any, Any]] | None:
@@ -565,7 +466,3 @@ def _forward(when: Any, y: Any, purge: int) -> list[tuple[Any, Any]] | None:
 def _slim(rows: int, most: int = 30_000) -> int:
     """Return the stride that leaves about `most` rows for the slower baselines."""
     return max(int(rows) // most, 1)
-
-
-def _share(mask: Any) -> float:
-    return float(np.mean(mask)) if len(mask) else 0.0

@@ -26,12 +26,10 @@ from retain.snapshots import (
     ClvRule,
     clv_basis,
     clv_labels,
-    learnable_horizon,
-    snapshot_weeks,
 )
 from retain.weeks import FoldedWeeks, History
 
-__all__ = ["JudgedValue", "learn_value", "row_of", "shares", "value_grid"]
+__all__ = ["JudgedValue", "learn_value", "row_of", "shares"]
 
 
 @dataclass(frozen=True)
@@ -43,30 +41,6 @@ class JudgedValue:
     low: Any
     high: Any
     who: Any
-
-
-def value_grid(
-    company: Company, folded: FoldedWeeks, warmup_weeks: int, newest: int
-) -> tuple[Any, int]:
-    """as_ofs whose value is known for the weeks that can be learnt; nothing without a basis.
-
-    They lie on the grid of churn, of which `newest` is one as_of: what is known of a customer's
-    leaving by models that had not learnt from him is then known of the same rows.
-    """
-    if clv_basis(folded, company.clv) is None:
-        return np.zeros(0, dtype=np.int64), 0
-    learnt = learnable_horizon(
-        folded.last_week - folded.recorded_from + 1, company.clv.horizon_weeks
-    )
-    every = company.config.snapshots.every_weeks
-    ripe = folded.last_week - learnt
-    weeks = snapshot_weeks(
-        ripe - (ripe - newest) % every,
-        folded.recorded_from + warmup_weeks,
-        every,
-        company.config.snapshots.most,
-    )
-    return weeks, learnt
 
 
 def learn_value(
@@ -95,7 +69,7 @@ def learn_value(
     categorical
         Positions of categorical columns.
     weeks, learnt
-        As from `value_grid`.
+        As from the snapshots observed.
     now, then
         What is known of leaving, and what was known on the newest of `weeks`.
     seed, progress

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +15,14 @@ from retain.evaluate import area_under_curve
 from retain.leaks.suspect import Suspect, auc_low, gravest_first, with_leave
 from retain.leaks.words import is_model_output, is_outcome
 
-__all__ = ["find_leaks"]
+__all__ = ["find_leaks", "too_few"]
 
 Floats = NDArray[np.float64]
 TOO_GOOD = 0.90  # AUC that one honest column is not known to reach; peers report .68 to .85
 GOOD = 0.80  # enough for a column whose very name tells
 TOGETHER = 0.95  # so good is taken for a leak until it is shown not to be one
-LEAST_OF_A_CLASS = 10  # customers of either kind without which nothing is said
+LEAST_ROWS = 20  # without which nothing is said ...
+LEAST_OF_A_CLASS = 10  # ... and customers of either kind
 MOST_ROWS = 20_000
 FOLDS = 5
 BINS = 32
@@ -40,7 +41,7 @@ TODO = (
 
 
 def find_leaks(
-    X: pd.DataFrame,
+    X: Any,
     y: Any,
     *,
     who: Any = None,
@@ -54,12 +55,13 @@ def find_leaks(
     Parameters
     ----------
     X
-        One row per customer (or snapshot); numbers, flags and texts, missing allowed. Column names
-        are text.
+        One row per customer (or snapshot): a frame of numbers, flags, texts and dates, missing
+        allowed; or an array, shape (rows, columns), whose columns go by number.
     y
-        1 for those who left, 0 for those who stayed, shape (rows,).
+        1 for those who left, 0 for those who stayed, shape (rows,). A Series is put in the order of
+        the index of `X`; what has no index is taken to be in the order of its rows.
     who
-        Customer of each row where customers have several; default: every row is another.
+        Customer of each row where customers have several, as `y`; default: every row is another.
     allow
         Columns known to be honest: found all the same, but only as advice.
     by_name
@@ -79,14 +81,15 @@ def find_leaks(
     Raises
     ------
     RetainError
-        When `y` is not 0 and 1, is missing somewhere, or does not fit `X`.
+        When `X` is no table, `y` is not 0 and 1, is missing somewhere, or does not fit `X` or its
+        index; when there are fewer than 20 rows, or fewer than 10 customers of either kind.
 
     Notes
     -----
     A column alone is judged by the out-of-fold rate of leaving of each of its values (numbers in 32
     bins, missing as a value of its own), so that ids and free text come out at .5. It is an error
     from a lower 99 % bound of .90, or .80 when its name speaks of leaving or of another model's
-    score. Fewer than 10 customers of either kind: nothing is said.
+    score.
 
     Examples
     --------
@@ -95,13 +98,21 @@ def find_leaks(
     >>> [(one.where, one.severity, one.evidence["auc_alone"]) for one in found]
     [('reason', 'error', 1.0)]
     """
-    outcome = _outcome(X, y)
-    people = pd.factorize(np.arange(len(X)) if who is None else np.asarray(who))[0]
+    X = _table(X)
+    outcome = _outcome(X, _in_order("y", y, X))
+    given = outcome
+    if who is not None:
+        who = np.asarray(_in_order("who", who, X))
+        if len(who) != len(X):
+            raise RetainError(
+                f"leaks: X has {len(X):,} rows and who {len(who):,}. Give one customer per row."
+            )
+    people = pd.factorize(np.arange(len(X)) if who is None else who)[0]
+    if why := too_few(outcome, people):
+        raise RetainError(why)
     frame, outcome, people = _drawn(X, outcome, people, seed)
     left = len(np.unique(people[outcome == 1]))
     stayed = len(np.unique(people[outcome == 0]))
-    if min(left, stayed) < LEAST_OF_A_CLASS:
-        return ()
     fold = np.random.default_rng(seed).permutation(people.max() + 1)[people] % FOLDS
     looks = {str(name): _Look.at(frame.iloc[:, at], outcome, fold) for at, name in enumerate(frame)}
     found = {
@@ -114,7 +125,7 @@ def find_leaks(
         for one in _leaning(looks, honest, outcome, fold, left, stayed, seed):
             found.setdefault(one.where, one)
     if who is None:
-        found |= {one.where: one for one in _contradictions(X, np.asarray(y, float))}
+        found |= {one.where: one for one in _contradictions(X, given)}
     return with_leave(gravest_first(found.values()), allow)
 
 
@@ -127,9 +138,7 @@ class _Look:
     codes
         Number of each row's value or bin, missing among them.
     names
-        What each number stands for.
-    is_number
-        Whether the values have an order.
+        What each number stands for; of a bin of figures its lowest and its highest.
     auc
         Of the out-of-fold rates of leaving.
     rows, gone
@@ -137,15 +146,14 @@ class _Look:
     """
 
     codes: NDArray[np.int64]
-    names: list[str]
-    is_number: bool
+    names: list[tuple[str, ...]]
     auc: float
     rows: Floats
     gone: Floats
 
     @classmethod
     def at(cls, column: pd.Series[Any], y: Floats, fold: NDArray[np.int64]) -> _Look:
-        codes, names, is_number = _levels(column)
+        codes, names = _levels(column)
         total, mean = len(names), float(y.mean())
         rows, gone = np.bincount(codes, minlength=total), np.bincount(codes, y, total)
         rate = np.empty(len(y))
@@ -155,9 +163,7 @@ class _Look:
             g = gone - np.bincount(codes[held], y[held], total)
             rate[held] = ((g + PRIOR * mean) / (n + PRIOR))[codes[held]]
         auc = area_under_curve(y, rate) if total > 1 else HALF
-        return cls(
-            codes, names, is_number, auc, rows.astype(np.float64), np.asarray(gone, np.float64)
-        )
+        return cls(codes, names, auc, rows.astype(np.float64), np.asarray(gone, np.float64))
 
     @property
     def pure_share(self) -> float:
@@ -180,39 +186,72 @@ class _Look:
         return "; ".join(parts)
 
     def _named(self, chosen: NDArray[np.bool_]) -> str:
-        at = np.flatnonzero(chosen)
-        if self.is_number and len(at) > 2:
-            return f"{self.names[at[0]]} ... {self.names[at[-1]]}"
-        return some([self.names[one] for one in at[np.argsort(-self.rows[at], kind="stable")]], 3)
+        """Name values, those of most rows first; bins that lie side by side as one range."""
+        named: list[tuple[float, str]] = []
+        run: list[int] = []
+        for one in [*np.flatnonzero(chosen), -1]:
+            if run and not (one == run[-1] + 1 and len(self.names[one]) == 2):
+                is_wide = any(len(set(self.names[at])) > 1 for at in run)
+                if is_wide or len(run) > 2:
+                    low, high = self.names[run[0]][0], self.names[run[-1]][-1]
+                    named.append((self.rows[run].sum(), f"{low} to {high}"))
+                else:
+                    named += [(self.rows[at], self.names[at][0]) for at in run]
+                run = []
+            run.append(int(one))
+        return some([words for _, words in sorted(named, key=lambda pair: -pair[0])], 3)
 
 
-def _levels(column: pd.Series[Any]) -> tuple[NDArray[np.int64], list[str], bool]:
+def _levels(column: pd.Series[Any]) -> tuple[NDArray[np.int64], list[tuple[str, ...]]]:
     """Give numbers to values: figures in bins, texts as they are, missing as one of its own."""
+    shown: Callable[[float], str] = _as_figure
     if pd.api.types.is_datetime64_any_dtype(column):
-        column = column.astype("int64").where(column.notna()).astype("float64")
+        # as days since 1970: enough to tell, and shown as the days they are
+        moments = column.dt.tz_localize(None) if column.dt.tz is not None else column
+        column = (moments - pd.Timestamp(0)) / pd.Timedelta(days=1)
+        shown = _as_day
     values = pd.to_numeric(column, errors="coerce") if _is_number(column) else None
+    names: list[tuple[str, ...]]
     if values is None:
-        codes, texts = pd.factorize(column.astype(object).where(column.notna(), None))
-        names = [repr(str(one)) for one in texts]
+        texts_or_none = column.astype(object).where(column.notna(), None)
+        try:
+            codes, texts = pd.factorize(texts_or_none)
+        except TypeError:  # no value of a column: lists, dicts, arrays
+            odd = next(one for one in column if not isinstance(one, Hashable))
+            raise RetainError(
+                f"leaks: column {column.name!r} holds a {type(odd).__name__} ({str(odd)[:40]}) in "
+                "a cell; expected a number, a flag, a text or a date. Count, join or split what "
+                "is in it, or leave the column out."
+            ) from None
+        names = [(repr(str(one)),) for one in texts]
     else:
         plain = values.to_numpy(dtype=np.float64, na_value=np.nan)
         known = plain[~np.isnan(plain)]
         uniques = np.unique(known)
         if len(uniques) > BINS:
             edges = np.unique(np.quantile(known, np.linspace(0, 1, BINS + 1)[1:-1]))
-            codes = np.searchsorted(edges, plain, side="right")
-            codes[np.isnan(plain)] = -1
-            low, high = np.r_[known.min(), edges], np.r_[edges, known.max()]
-            names = [f"{a:.6g} to {b:.6g}" for a, b in zip(low, high, strict=True)]
+            # a bin goes by the lowest and the highest value in it, not by its edges
+            starts = np.unique(np.r_[0, np.searchsorted(uniques, edges)])
+            starts = starts[starts < len(uniques)]
+            codes = np.searchsorted(uniques[starts], plain, side="right") - 1
+            low, high = uniques[starts], uniques[np.r_[starts[1:], len(uniques)] - 1]
         else:
-            codes = np.searchsorted(uniques, plain)
-            codes[np.isnan(plain)] = -1
-            names = [f"{one:.6g}" for one in uniques]
+            codes, low, high = np.searchsorted(uniques, plain), uniques, uniques
+        names = [(shown(a), shown(b)) for a, b in zip(low, high, strict=True)]
+        codes[np.isnan(plain)] = -1
     codes = codes.astype(np.int64)
     if (codes < 0).any():
         codes[codes < 0] = len(names)
-        names = [*names, "nothing"]
-    return codes, names, values is not None
+        names = [*names, ("no value",)]
+    return codes, names
+
+
+def _as_figure(value: float) -> str:
+    return f"{value:.6g}"
+
+
+def _as_day(days: float) -> str:
+    return f"{pd.Timestamp(0) + pd.Timedelta(days=days):%Y-%m-%d}"
 
 
 def _is_number(column: pd.Series[Any]) -> bool:
@@ -345,6 +384,71 @@ def _contradictions(X: pd.DataFrame, y: Floats) -> Iterator[Suspect]:
         )
 
 
+def too_few(y: Any, who: Any) -> str:
+    """Say why nothing can be said about so few; empty when there are enough.
+
+    Parameters
+    ----------
+    y
+        1 for those who left, 0 for those who stayed, shape (rows,).
+    who
+        Customer of each row.
+
+    Examples
+    --------
+    >>> too_few(np.zeros(3), np.arange(3))
+    'leaks: 3 rows; at least 20 are needed to tell a leak from chance. Bring more rows.'
+    >>> too_few(np.arange(40) > 10, np.arange(40))
+    ''
+    """
+    y, who = np.asarray(y), np.asarray(who)
+    if len(y) < LEAST_ROWS:
+        return (
+            f"leaks: {len(y)} rows; at least {LEAST_ROWS} are needed to tell a leak from chance. "
+            "Bring more rows."
+        )
+    left, stayed = len(np.unique(who[y == 1])), len(np.unique(who[y == 0]))
+    if min(left, stayed) >= LEAST_OF_A_CLASS:
+        return ""
+    return (
+        f"leaks: {left:,} who left and {stayed:,} who stayed; at least {LEAST_OF_A_CLASS} of "
+        "either kind are needed to tell a leak from chance. Bring rows of both, and check that y "
+        "is what happened."
+    )
+
+
+def _table(X: Any) -> pd.DataFrame:
+    """Read a frame or an array of two dimensions, refusing what is no table."""
+    if isinstance(X, pd.DataFrame):
+        return X
+    if isinstance(X, np.ndarray) and X.ndim == 2:
+        return pd.DataFrame(X).infer_objects()
+    found = f"an array of shape {X.shape}" if isinstance(X, np.ndarray) else type(X).__name__
+    raise RetainError(
+        f"leaks: X is {found}; expected a frame or an array of shape (rows, columns). Put what "
+        "you know of each customer in columns."
+    )
+
+
+def _in_order(what: str, values: Any, X: pd.DataFrame) -> Any:
+    """Put what has an index of its own in the order of the rows of `X`."""
+    if isinstance(values, pd.DataFrame) and values.shape[1] == 1:
+        values = values.iloc[:, 0]
+    if not isinstance(values, pd.Series) or len(values) != len(X) or values.index.equals(X.index):
+        return values
+    own, rows = values.index, X.index
+    if not (own.is_unique and rows.is_unique and rows.isin(own).all()):
+        strange = own[~own.isin(rows)]
+        found = f"{len(strange):,} of its labels are not in X ({some(strange, 3)})"
+        if not len(strange):
+            found = "labels occur more than once, in another order"
+        raise RetainError(
+            f"leaks: the index of {what} is not that of X: {found}. Give both the same index, or "
+            f"{what}.to_numpy() where the rows are in the same order."
+        )
+    return values.reindex(rows)
+
+
 def _outcome(X: pd.DataFrame, y: Any) -> Floats:
     """Read the outcome, refusing what is not 0 and 1."""
     values = pd.to_numeric(pd.Series(np.asarray(y).ravel()), errors="coerce")
@@ -369,4 +473,6 @@ def _drawn(
         return X, y, people
     order = np.random.default_rng(seed).permutation(int(people.max()) + 1)
     keep = order[people] < len(order) * MOST_ROWS // len(X)
+    if too_few(y[keep], people[keep]):  # where few left among very many, all are looked at
+        return X, y, people
     return X[keep], y[keep], pd.factorize(people[keep])[0]

@@ -57,6 +57,12 @@ class Suspect:
         """Whether `where` names a table of ours rather than a column of a matrix."""
         return self.where.split(".", 1)[0] in _TABLES
 
+    @property
+    def names(self) -> frozenset[str]:
+        """What it may be allowed by: `where`, and as a report prints it, table before column."""
+        printed = self.where if self.lies_in_table else f"{self.table}.{self.where}"
+        return frozenset({self.where, printed})
+
 
 _TABLES = {
     *("customers", "subscriptions", "payments", "usage", "interactions", "surveys"),
@@ -70,13 +76,13 @@ def with_leave(suspects: Iterable[Suspect], allow: Iterable[str]) -> tuple[Suspe
     Examples
     --------
     >>> found = [Suspect("plan", "too good to be true", "error", 9, "Plan alone tells all.")]
-    >>> [(one.severity, one.message) for one in with_leave(found, ["plan"])]
+    >>> [(one.severity, one.message) for one in with_leave(found, ["features.plan"])]
     [('advice', 'Allowed: Plan alone tells all.')]
     """
     names = set(allow)
     return gravest_first(
         replace(one, severity="advice", message=f"Allowed: {one.message}")
-        if one.where in names
+        if one.names & names
         else one
         for one in suspects
     )

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from retain.leaks.acts import vendor_acts, without_known_at
-from retain.leaks.alone import find_leaks
+from retain.leaks.alone import find_leaks, too_few
 from retain.leaks.suspect import CERTAIN, Suspect, share_low, with_leave
 from retain.leaks.words import is_outcome
 from retain.tables import Tables
@@ -128,7 +128,10 @@ def _of_customers(tables: Tables, lives: pd.DataFrame) -> Iterator[Suspect]:
     listed = ", ".join(f'any_value("{name}") AS "{name}"' for name in names)
     people = tables.con.sql(f"SELECT customer_id, {listed} FROM customers GROUP BY 1 ORDER BY 1")
     both = lives.merge(people.df(), on="customer_id")
-    for one in find_leaks(both[names], both["left_at"].notna(), together=False):
+    has_left = both["left_at"].notna()
+    if too_few(has_left, both.index):
+        return
+    for one in find_leaks(both[names], has_left, together=False):
         if one.where in names:
             told = f"Said never to change, yet of who has left by {tables.data_until}: "
             yield replace(one, where=f"customers.{one.where}", message=told + one.message)

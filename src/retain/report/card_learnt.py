@@ -316,7 +316,7 @@ def _leaks(leaks: Sequence[Mapping[str, Any]]) -> str:
         return "Leak check: nothing was found that gives the outcome away."
     told = "; ".join(f"{one['where']} ({one['severity']}): {one['message']}" for one in leaks[:5])
     more = f"; and {len(leaks) - 5} more" if len(leaks) > 5 else ""
-    return f"Leak check, {len(leaks)} findings: {told}{more}"
+    return f"Leak check, {len(leaks)} finding{'s' * (len(leaks) != 1)}: {told}{more}"
 
 
 def _learning(learning: Mapping[str, Any]) -> Iterator[str]:

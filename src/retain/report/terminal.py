@@ -204,7 +204,7 @@ def findings_table(findings: Iterable[_FindingLike]) -> RenderableType:
         columns = [
             Column(""),
             Column("Where", most=34 if wide else 20),
-            Column("Rows", is_right=True),
+            Column("Count", is_right=True),
             Column("Found", 1, is_words=True),
             *([Column("What to do", 2, is_words=True)] if wide else []),
         ]

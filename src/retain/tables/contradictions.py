@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from retain.tables.mapping import Finding
+from retain.tables.mapping import Finding, many
 from retain.tables.result import Tables
 from retain.tables.spec import BEHAVIOUR
 from retain.tables.sql import quoted, rows_of
@@ -19,6 +19,7 @@ __all__ = ["contradictions"]
 NEAR_DAYS = 31
 TELLING_ERROR = 0.01
 MOST_WORDS = 50
+CUSTOMERS, HAVE = ("customer", "customers"), ("customer has", "customers have")
 
 
 def contradictions(tables: Tables) -> Iterator[Finding]:
@@ -46,7 +47,7 @@ def behaviour_after_leaving(tables: Tables) -> Iterator[Finding]:
                 "left_at",
                 "warning",
                 count,
-                f"{count:,} customers have {name} more than a week after they left for good.",
+                f"{many(count, *HAVE)} {name} more than a week after they left for good.",
                 examples,
                 "Check what left_at means, or map returned_at.",
             )
@@ -69,7 +70,8 @@ def subscribed_after_leaving(tables: Tables) -> Iterator[Finding]:
             "left_at",
             "warning",
             count,
-            f"{count:,} customers left for good, yet a paid subscription of theirs still runs.",
+            f"{many(count, *CUSTOMERS)} left for good, yet a paid subscription of theirs "
+            "still runs.",
             examples,
             "Decide which table says who left: churn.kind contract or event.",
         )
@@ -92,8 +94,8 @@ def departures_and_subscriptions_disagree(tables: Tables) -> Iterator[Finding]:
             "left_at",
             "warning",
             count,
-            f"{count:,} customers have a departure with no subscription ending within {NEAR_DAYS} "
-            "days of it.",
+            f"{many(count, *HAVE)} a departure with no subscription ending "
+            f"within {NEAR_DAYS} days of it.",
             examples,
             "Decide which table says who left: churn.kind contract or event.",
         )
@@ -182,7 +184,7 @@ def overlapping_spans(tables: Tables) -> Iterator[Finding]:
             "is_trial",
             "warning",
             count,
-            f"{count:,} customers have a trial that overlaps a paid span.",
+            f"{many(count, *HAVE)} a trial that overlaps a paid span.",
             examples,
             "A paid span decides: they count as paying. Check that trials end when paying starts.",
         )
@@ -194,7 +196,7 @@ def overlapping_spans(tables: Tables) -> Iterator[Finding]:
             "started_at",
             "advice",
             count,
-            f"{count:,} customers have paid spans that overlap; their MRR is added up.",
+            f"{many(count, *HAVE)} paid spans that overlap; their MRR is added up.",
             examples,
             "Fine for several products; else end the old span when the new one starts.",
         )
@@ -218,7 +220,7 @@ def left_twice(tables: Tables) -> Iterator[Finding]:
             "left_at",
             "warning",
             count,
-            f"{count:,} customers left several times without a return in between.",
+            f"{many(count, *CUSTOMERS)} left several times without a return in between.",
             examples,
             "Map returned_at, or keep one departure per customer.",
         )
@@ -244,7 +246,13 @@ def events_in_impossible_order(tables: Tables) -> Iterator[Finding]:
                 )
             )
             yield Finding(
-                table, later, "warning", count, f"{count:,} rows: {told}.", examples, todo
+                table,
+                later,
+                "warning",
+                count,
+                f"{many(count, 'row', 'rows')}: {told}.",
+                examples,
+                todo,
             )
 
 
@@ -268,7 +276,7 @@ def behaviour_before_signing_up(tables: Tables) -> Iterator[Finding]:
                 "signed_up_at",
                 "warning" if name == "departures" or count > known / 10 else "advice",
                 count,
-                f"{count:,} customers have {name} before they signed up.",
+                f"{many(count, *HAVE)} {name} before they signed up.",
                 examples,
                 "Check what signed_up_at means; tenure counts from it.",
             )
@@ -291,7 +299,7 @@ def customers_without_behaviour(tables: Tables) -> Iterator[Finding]:
             "",
             "advice",
             count,
-            f"{count:,} customers appear in no behaviour table.",
+            f"{many(count, 'customer appears', 'customers appear')} in no behaviour table.",
             examples,
             "Check that the ids of the tables agree.",
         )

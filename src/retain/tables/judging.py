@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta
 from typing import Any
 
@@ -35,6 +37,7 @@ class Judge:
         self.stamps: dict[tuple[str, str], dict[int, int]] = {}
         self.equal: dict[str, int] = {}
         self.odd: dict[str, int] = {}
+        self.odd_values: dict[str, tuple[str, ...]] = {}
         self.open_ended = 0
         self.seen: set[str] = set()  # tables of which `see` has told who is there
 
@@ -194,10 +197,35 @@ class Judge:
                 asked = ", ".join(f"count(*) FILTER ({quoted(column)})" for column in odd)
                 (counts,) = rows_of(self.con, f"SELECT {asked} FROM {relation}")
                 self.odd = {c.removeprefix("_odd_"): n for c, n in zip(odd, counts, strict=True)}
+                self.odd_values = {
+                    column: self._odd_values(table, column) for column, n in self.odd.items() if n
+                }
         elif not table.has_id:
             self.equal[name] = rows_of(
                 self.con, f"SELECT count(*) - count(DISTINCT _hash) FROM {relation}"
             )[0][0]
+
+    def _odd_values(self, table: Staged, column: str) -> tuple[str, ...]:
+        """Name up to five rows whose value cannot be used, each with it as it came."""
+        with self._read_again(table):
+            found = rows_of(
+                self.con,
+                f"SELECT {ROW} % {PART} + 1, CAST({quoted(table.columns[column])} AS VARCHAR) FROM "
+                f"{quoted(table.source.view)} WHERE {ROW} IN (SELECT _row FROM {table.relation} "
+                f"WHERE {quoted('_odd_' + column)}) ORDER BY {ROW} LIMIT 5",
+            )
+        return tuple(f"row {row}: {value}" for row, value in found)
+
+    @contextmanager
+    def _read_again(self, table: Staged) -> Iterator[None]:
+        try:
+            with one_thread(self.con, table.source.is_ordered_only):
+                yield
+        except duckdb.Error as problem:
+            raise TableError(
+                f"table {table.spec.name!r}: {table.source.origin} was read once but not again: "
+                f"{explain(problem)}"
+            ) from None
 
     def _reason(self, table: Staged, unknown: str = "") -> str:
         """Write why a row is set aside, or null; `unknown` says that nobody knows the customer."""
@@ -296,19 +324,13 @@ class Judge:
 
     def _keep_aside(self, table: Staged, reasons: str) -> None:
         """Copy the rows set aside, as they came, to quarantine."""
-        try:
-            with one_thread(self.con, table.source.is_ordered_only):
-                self.con.execute(
-                    f"INSERT INTO quarantine SELECT {word(table.spec.name)}, _why, "
-                    f"{ROW} % {PART} + 1, {table.source.as_json} "
-                    f"FROM {quoted(table.source.view)} JOIN (SELECT n AS _place, reason AS _why "
-                    f"FROM ({reasons}) WHERE reason IS NOT NULL) ON {ROW} = _place"
-                )
-        except duckdb.Error as problem:
-            raise TableError(
-                f"table {table.spec.name!r}: {table.source.origin} was read once but not again: "
-                f"{explain(problem)}"
-            ) from None
+        with self._read_again(table):
+            self.con.execute(
+                f"INSERT INTO quarantine SELECT {word(table.spec.name)}, _why, "
+                f"{ROW} % {PART} + 1, {table.source.as_json} "
+                f"FROM {quoted(table.source.view)} JOIN (SELECT n AS _place, reason AS _why "
+                f"FROM ({reasons}) WHERE reason IS NOT NULL) ON {ROW} = _place"
+            )
 
     def _not_yet(self, table: Staged) -> bool:
         """Forget what happened after the last day to read, such as a later answer or resolution.

@@ -84,7 +84,7 @@ class Finding:
         ``"error"``: the run would be impossible; ``"warning"``: someone should look;
         ``"advice"``: good to know.
     count
-        Rows or customers concerned.
+        How many are concerned of what the message speaks of: rows, customers, cells or columns.
     message, examples, todo
         What was found, up to five cases of it, and what to do.
     """
@@ -109,6 +109,17 @@ class Counts:
     def __post_init__(self) -> None:
         lost = self.rows_in - self.used - sum(self.set_aside.values())
         assert lost == 0, f"{lost} rows are neither used nor set aside"
+
+
+def many(n: int, one: str, several: str) -> str:
+    """Write a number with the words that agree with it.
+
+    Examples
+    --------
+    >>> many(1, "customer has", "customers have"), many(1200, "customer has", "customers have")
+    ('1 customer has', '1,200 customers have')
+    """
+    return f"{n:,} {one if n == 1 else several}"
 
 
 def _named(source: Any) -> str:

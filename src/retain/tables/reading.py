@@ -20,7 +20,7 @@ from retain.tables.eventlog import EventLog
 from retain.tables.judging import FIRST_DAY, Judge, see
 from retain.tables.mapping import SEVERITIES, Counts, Finding, Mapping
 from retain.tables.memory import keep_freed
-from retain.tables.remarks import remarks
+from retain.tables.remarks import left_empty, remarks
 from retain.tables.result import Tables
 from retain.tables.server import ServerLog
 from retain.tables.spec import BEHAVIOUR, SCALES, SPECS
@@ -132,6 +132,8 @@ def _read(
         for name in SPECS
         if name in mappings
     }
+    empty = _without_rows(con, staged)
+    staged = {name: table for name, table in staged.items() if name not in empty}
     for name, table in staged.items():
         if table.log is not None:
             table.log.scratch = folder
@@ -191,11 +193,33 @@ def _read(
         scales={**SCALES, **(surveys.mapping.scales if surveys else {})},
     )
     findings = [*how, *remarks(tables, staged, judge), *contradictions(tables)]
+    findings += [left_empty(table) for table in empty.values()]
     order = {severity: place for place, severity in enumerate(SEVERITIES)}
     place = {name: number for number, name in enumerate(SPECS)}
     findings.sort(key=lambda f: (order[f.severity], place.get(f.table, -1)))
     tables.findings = tuple(findings)
     return tables
+
+
+def _without_rows(con: Any, staged: dict[str, Staged]) -> dict[str, Staged]:
+    """Find tables without a row beside behaviour that has some; they go for tables not brought.
+
+    Whoever begins has no departures or payments yet: their table cannot be told from a faulty
+    export, and nothing may be computed from it as if it had a history.
+    """
+    empty = {
+        name: table
+        for name, table in staged.items()
+        if name != "customers" and not table.rejected and not _rows_of_source(con, table)
+    }
+    return empty if any(name in staged and name not in empty for name in BEHAVIOUR) else {}
+
+
+def _rows_of_source(con: Any, table: Staged) -> int:
+    if table.log is not None:
+        return table.log.rows
+    ((count,),) = rows_of(con, f"SELECT count(*) FROM {table.relation}")
+    return int(count)
 
 
 def _one_currency(con: Any, payments: Staged | None, currency: str | None) -> str | None:

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 
 from retain.tables.casting import text_of
 from retain.tables.dates import format_of
-from retain.tables.judging import Judge
-from retain.tables.mapping import Finding
+from retain.tables.judging import FIRST_DAY, Judge
+from retain.tables.mapping import Finding, many
 from retain.tables.result import Tables
 from retain.tables.spec import BEHAVIOUR, SPECS
 from retain.tables.sql import quoted, rows_of, word
 from retain.tables.staging import Staged
 
-__all__ = ["SPARSE_TIMES", "STALE_DAYS", "remarks"]
+__all__ = ["SPARSE_TIMES", "STALE_DAYS", "left_empty", "remarks"]
 
 STALE_DAYS = 14
 SPARSE_TIMES = 3
@@ -45,7 +45,8 @@ def remarks(tables: Tables, staged: dict[str, Staged], judge: Judge) -> Iterator
             "",
             "advice",
             count,
-            f"No customers table is given: {count:,} customers are taken from "
+            "No customers table is given: "
+            f"{many(count, 'customer is', 'customers are')} taken from "
             f"{', '.join(n for n in BEHAVIOUR if n in staged)}; first seen counts as signed up.",
             todo="Map a customers table when there is one.",
         )
@@ -73,8 +74,8 @@ def remarks(tables: Tables, staged: dict[str, Staged], judge: Judge) -> Iterator
                 "",
                 "warning",
                 count,
-                f"{'about ' if table.log is not None else ''}{count:,} rows equal another row in "
-                "every column and are kept.",
+                f"{'about ' if table.log is not None else ''}"
+                f"{many(count, 'row equals', 'rows equal')} another row in every column; kept.",
                 todo="Map an id column, or set drop_equal_rows: true if they are repeats.",
             )
     for (name, column), count in judge.later.items():
@@ -83,8 +84,8 @@ def remarks(tables: Tables, staged: dict[str, Staged], judge: Judge) -> Iterator
             column,
             "advice",
             count,
-            f"{count:,} rows have {column} after data_until {tables.data_until}; there it had not "
-            "happened yet, so it is read as missing.",
+            f"{many(count, 'row has', 'rows have')} {column} after data_until "
+            f"{tables.data_until}; there it had not happened yet, so it is read as missing.",
         )
     if judge.open_ended:
         yield Finding(
@@ -92,7 +93,8 @@ def remarks(tables: Tables, staged: dict[str, Staged], judge: Judge) -> Iterator
             "ended_at",
             "advice",
             judge.open_ended,
-            f"{judge.open_ended:,} spans end in the year 2200 or later: read as still running.",
+            f"{many(judge.open_ended, 'span ends', 'spans end')} in the year 2200 or later: "
+            "read as still running.",
         )
     yield from _stale(tables)
     if "customers" in staged:
@@ -108,6 +110,19 @@ def remarks(tables: Tables, staged: dict[str, Staged], judge: Judge) -> Iterator
         )
 
 
+def left_empty(table: Staged) -> Finding:
+    """Say that a table without rows is taken as not brought."""
+    return Finding(
+        table.spec.name,
+        "",
+        "warning",
+        0,
+        f"{table.source.origin} is empty: it holds no rows, and all goes on as if the table had "
+        "not been brought.",
+        todo="Nothing, where there is nothing to tell yet; else export it again.",
+    )
+
+
 def _usable(tables: Tables, table: Staged) -> Iterator[Finding]:
     """Empty tables, and rows set aside by reason."""
     name, counts = table.spec.name, tables.counts[table.spec.name]
@@ -118,7 +133,9 @@ def _usable(tables: Tables, table: Staged) -> Iterator[Finding]:
             "error",
             0,
             f"{table.source.origin} holds no rows.",
-            todo="Export it again, or leave the table out of the configuration.",
+            todo="Export it again: no other table of behaviour holds any."
+            if name in BEHAVIOUR
+            else "Export it again, or leave the table out of the configuration.",
         )
         return
     if counts.used == 0:
@@ -294,7 +311,8 @@ def _ids(tables: Tables, table: Staged) -> Iterator[Finding]:
                 "customer_id",
                 "warning",
                 twins,
-                f"{twins:,} ids differ from another only by case; each counts as a customer.",
+                f"{many(twins, 'id differs', 'ids differ')} from another only by case; each "
+                "counts as a customer.",
                 todo="Export one spelling.",
             )
 
@@ -374,7 +392,7 @@ def _recorded(tables: Tables, table: Staged) -> Iterator[Finding]:
             "recorded_at",
             "warning",
             early,
-            f"{early:,} rows were recorded more than a day before they happened.",
+            f"{many(early, 'row was', 'rows were')} recorded more than a day before happening.",
             todo=f"Check that recorded_at and {spec.time} are not swapped or in different zones.",
         )
 
@@ -410,24 +428,58 @@ def _stale(tables: Tables) -> Iterator[Finding]:
         )
 
 
+def _signed_up_long_ago(tables: Tables) -> Iterator[Finding]:
+    """Find days of signing up that stand for a missing one, such as 1900-01-01."""
+    early = f"FROM sign_ups WHERE signed_up_at < TIMESTAMP '{FIRST_DAY}'"
+    ((count,),) = rows_of(tables.con, f"SELECT count(DISTINCT customer_id) {early}")
+    if count:
+        found = rows_of(
+            tables.con,
+            f"SELECT DISTINCT customer_id, CAST(CAST(signed_up_at AS DATE) AS VARCHAR) {early} "
+            "ORDER BY 1, 2 LIMIT 5",
+        )
+        yield Finding(
+            "customers",
+            "signed_up_at",
+            "warning",
+            count,
+            f"{many(count, 'customer', 'customers')} signed up before 1971, and tenure counts from "
+            "then: it looks like a placeholder for a missing day.",
+            tuple(f"{who}: {day}" for who, day in found),
+            "Leave the day empty where it is not known: first seen counts then.",
+        )
+
+
 def _people(tables: Tables, table: Staged, judge: Judge) -> Iterator[Finding]:
     """Find values of customers that became unknown, and attributes without history."""
     for column, count in judge.odd.items():
         if count:
+            examples = tuple(_cut(one) for one in judge.odd_values.get(column, ()))
+            todo = f"Correct {table.columns[column]!r} in the source."
+            if table.spec.column(column).kind == "instant":
+                todo = _todo(f"{column} is not a date", column, table, examples)
             yield Finding(
                 "customers",
                 column,
                 "warning",
                 count,
-                f"{count:,} values of {column} cannot be used and are read as missing; the "
-                "customers are kept.",
-                todo=f"Correct {table.columns[column]!r} in the source.",
+                many(
+                    count,
+                    f"value of {column} cannot be used and is",
+                    f"values of {column} cannot be used and are",
+                )
+                + " read as missing; the customers are kept.",
+                examples,
+                todo,
             )
+    if table.has("signed_up_at"):
+        yield from _signed_up_long_ago(tables)
     people, rows = rows_of(
         tables.con, "SELECT count(DISTINCT customer_id), count(*) FROM customers"
     )[0]
     if table.has("valid_from") or table.has("recorded_at"):
-        told = f"Attributes have a history: {rows:,} rows for {people:,} customers."
+        told = f"Attributes have a history: {rows:,} rows for "
+        told += f"{many(people, 'customer', 'customers')}."
         yield Finding("customers", "", "advice", rows, told)
         return
     named = ("segment", "plan", "region", "industry", "seats", "owner")

@@ -297,6 +297,25 @@ class FoldedWeeks:
             constants={name: values[first:last] for name, values in self.constants.items()},
         )
 
+    def of_these(self, chosen: Ints) -> FoldedWeeks:
+        """Cut out the customers at these positions, ascending."""
+        panels, texts = {}, self.texts
+        for name, rows in self.panels.items():
+            at = np.flatnonzero(np.isin(rows.customer, chosen))
+            cut = rows.take(at)
+            panels[name] = replace(cut, customer=np.searchsorted(chosen, cut.customer))
+            if name == "comments" and texts is not None:
+                texts = texts[at]
+        return replace(
+            self,
+            customers=self.customers[chosen],
+            panels=panels,
+            texts=texts,
+            start_day=self.start_day[chosen],
+            start_known=None if self.start_known is None else self.start_known[chosen],
+            constants={name: values[chosen] for name, values in self.constants.items()},
+        )
+
     def with_panel(self, name: str, rows: PanelRows) -> FoldedWeeks:
         """Add or replace one panel."""
         return replace(self, panels={**self.panels, name: rows})
