@@ -6,9 +6,8 @@ others figures are left out and named in a line below, and sentences go below th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rich import box
 from rich.cells import cell_len
@@ -60,7 +59,7 @@ class Column:
 class Fitted:
     """A renderable built for the width and the letters of the terminal that shows it."""
 
-    def __init__(self, build: Any) -> None:
+    def __init__(self, build: Callable[[bool, bool], RenderableType]) -> None:
         self._build = build
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
