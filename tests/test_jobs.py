@@ -10,6 +10,7 @@ import pytest
 from small_company import BEFORE, FILES, UNTIL, branch_of, contents, trained, weekly
 
 import retain
+from retain import actions
 from retain.errors import ConfigError, ModelMismatchError, StoreError
 from retain.jobs.beside import keep_attributes
 from retain.jobs.manifest import describe_week
@@ -291,6 +292,20 @@ def test_a_day_in_the_past_gives_what_the_data_cut_at_that_day_give(company, two
     mine, theirs = company.scores(BEFORE), two_weeks.scores(BEFORE)
     pd.testing.assert_frame_equal(mine, theirs, check_exact=False, rtol=1e-9)
     assert "hindsight, not a forecast" in ran.out  # the model was trained later
+
+
+def test_a_week_scored_in_hindsight_proves_nothing_of_a_list(company):
+    """Seen to fail: its outcomes, known to the model, counted among what the list had caught."""
+    company.settings["review"] = {"capacity_per_week": 10}
+    long_ago = UNTIL - 30 * WEEK
+    company.run("score", "--model", company.model, "--as-of", long_ago)
+    ran = company.run("score", "--model", company.model)
+
+    assert ran.code == 0, ran
+    with actions.open_store(retain.load_config(company.path).database_url()) as store:
+        weeks = {row["as_of"] for row in store.rows("SELECT as_of FROM weeks")}
+        assert {str(long_ago), str(UNTIL)} == weeks
+        assert not store.rows("SELECT * FROM outcomes")
 
 
 def test_a_week_scored_by_a_weak_model_says_so(company, two_weeks, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -25,7 +26,7 @@ from retain.actions.keeping import keep_queue
 from retain.actions.queue import Play, QueueRules
 from retain.config import Config, load_config
 from retain.errors import RetainError, StoreError
-from retain.jobs.opening import Company, as_day
+from retain.jobs.opening import Company, as_day, is_hindsight
 from retain.jobs.outcomes import outcomes
 from retain.jobs.progress import Listener, silent
 from retain.jobs.store import Store
@@ -182,7 +183,8 @@ def work_with(company: Company, folded: FoldedWeeks, week: int) -> None:
     with actions.open_store(company.config.database_url()) as store:
         days = {
             row["as_of"]: company.calendar.week_of(date.fromisoformat(row["as_of"]))
-            for row in store.rows("SELECT as_of FROM weeks")
+            for row in store.rows("SELECT as_of, manifest FROM weeks")
+            if not _is_hindsight(row)  # what was known already proves nothing of a list
         }
         ripe = {day: at for day, at in days.items() if at + company.churn.ripe_weeks <= week}
         if ripe:
@@ -196,6 +198,12 @@ def work_with(company: Company, folded: FoldedWeeks, week: int) -> None:
                 },
             )
         bring_up_to_date(company.config, store)
+
+
+def _is_hindsight(week: Mapping[str, Any]) -> bool:
+    """Say whether an imported week was scored by a model that had seen what came after it."""
+    trained = json.loads(week["manifest"]).get("model_trained_as_of", "")
+    return is_hindsight(trained, date.fromisoformat(week["as_of"]))
 
 
 def verdicts_on_reasons(config: Config, until: date) -> dict[str, Any]:

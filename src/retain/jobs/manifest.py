@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from retain.jobs.opening import Company
+from retain.jobs.opening import Company, is_hindsight
 from retain.model import Bundle
 from retain.snapshots import ELIGIBLE
 from retain.tables import SPECS
 from retain.tables.remarks import SPARSE_TIMES, STALE_DAYS
 
-__all__ = ["describe_week", "is_hindsight"]
+__all__ = ["describe_week"]
 
 NEVER_STALE = ("customers", "costs", "departures")  # quiet weeks are no sign of a broken export
 WEAK = ("D", "E")  # grades of models on which nobody should act unread
@@ -111,26 +111,6 @@ def describe_week(
         "sources": sources,
         "notes": notes,
     }
-
-
-def is_hindsight(trained_as_of: str, day: date) -> bool:
-    """Say whether a model has seen what came after a week that it scores.
-
-    Parameters
-    ----------
-    trained_as_of
-        The evening whose knowledge the model learnt from, as its bundle writes it.
-    day
-        The scored week.
-
-    Examples
-    --------
-    >>> is_hindsight("2026-10-25", date(2026, 10, 18))
-    True
-    >>> is_hindsight("2026-10-25", date(2026, 10, 25))
-    False
-    """
-    return trained_as_of > str(day)
 
 
 def _sources(company: Company, day: date) -> tuple[dict[str, Any], list[str]]:

@@ -23,6 +23,7 @@ __all__ = [
     "Company",
     "as_day",
     "company_of",
+    "is_hindsight",
     "open_company",
     "read_company",
     "settle_as_of",
@@ -193,6 +194,26 @@ def as_day(as_of: date | str) -> date:
         return as_of if isinstance(as_of, date) else date.fromisoformat(as_of)
     except (TypeError, ValueError):
         raise ConfigError(f"--as-of {as_of}: not a date; expected one like 2026-11-15.") from None
+
+
+def is_hindsight(trained_as_of: str, day: date) -> bool:
+    """Say whether a model has seen what came after a week that it scores.
+
+    Parameters
+    ----------
+    trained_as_of
+        The evening whose knowledge the model learnt from, as its bundle writes it.
+    day
+        The scored week.
+
+    Examples
+    --------
+    >>> is_hindsight("2026-10-25", date(2026, 10, 18))
+    True
+    >>> is_hindsight("2026-10-25", date(2026, 10, 25))
+    False
+    """
+    return trained_as_of > str(day)
 
 
 def settle_as_of(company: Company, as_of: date | str | None) -> int:
