@@ -203,6 +203,27 @@ def test_what_is_allowed_becomes_advice():
     assert found.message.startswith("Allowed: ")
 
 
+@pytest.mark.parametrize("allow", ["copy", ["copy"], ("features.copy", "the outcome")])
+def test_one_name_or_several_may_be_allowed_as_a_report_prints_them(allow):
+    y = leavers()
+
+    (found,) = find_leaks(pd.DataFrame({"copy": y}), y, allow=allow)
+
+    assert "advice" == found.severity
+
+
+@pytest.mark.parametrize(
+    ("allow", "hint"), [("copi", "did you mean copy"), ("zzz", "columns: copy")]
+)
+def test_an_allowed_name_of_no_column_is_refused_with_the_nearest(allow, hint):
+    y = leavers()
+
+    with pytest.raises(
+        RetainError, match=f"allow names '{allow}', which is no column of X; {hint}"
+    ):
+        find_leaks(pd.DataFrame({"copy": y}), y, allow=[allow])
+
+
 @pytest.mark.parametrize(
     ("y", "complaint"),
     [

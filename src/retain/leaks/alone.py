@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ CONCENTRATED = 0.5  # share of a model's gain in one column
 LOST_WITHOUT = 0.15  # AUC that goes with it
 MOSTLY = 0.9
 CONTRADICTING = 0.01  # share of rows
+CONTRADICTED = "the outcome"
 TODO = (
     "Find out when it is written. If after the outcome, leave it out; if it is truly known before, "
     "allow it by name (leaks.allow)."
@@ -63,7 +65,8 @@ def find_leaks(
     who
         Customer of each row where customers have several, as `y`; default: every row is another.
     allow
-        Columns known to be honest: found all the same, but only as advice.
+        Columns known to be honest, as a report prints them or without `features.` before: found all
+        the same, but only as advice.
     by_name
         Whether names count (`churn_reason`, `ltv`): as a warning, and as an error from a lower AUC.
     together
@@ -82,7 +85,8 @@ def find_leaks(
     ------
     RetainError
         When `X` is no table, `y` is not 0 and 1, is missing somewhere, or does not fit `X` or its
-        index; when there are fewer than 20 rows, or fewer than 10 customers of either kind.
+        index; when there are fewer than 20 rows, or fewer than 10 customers of either kind; when
+        `allow` names no column of `X`.
 
     Notes
     -----
@@ -99,6 +103,7 @@ def find_leaks(
     [('reason', 'error', 1.0)]
     """
     X = _table(X)
+    allow = _columns_named(allow, X)
     outcome = _outcome(X, _in_order("y", y, X))
     given = outcome
     if who is not None:
@@ -367,6 +372,18 @@ def _fitted(X: Any, y: Floats, fold: NDArray[np.int64], seed: int) -> tuple[floa
     return area_under_curve(y, p), gain
 
 
+def _columns_named(allow: Iterable[str], X: pd.DataFrame) -> list[str]:
+    """Refuse names of no column: a mistyped one would leave its column under suspicion unsaid."""
+    names = [allow] if isinstance(allow, str) else [str(one) for one in allow]
+    known = {CONTRADICTED, *(text for name in X for text in (str(name), f"features.{name}"))}
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name, sorted(known), 3)
+            hint = f"did you mean {some(near)}?" if near else f"columns: {some(map(str, X))}."
+            raise RetainError(f"leaks: allow names {name!r}, which is no column of X; {hint}")
+    return names
+
+
 def _contradictions(X: pd.DataFrame, y: Floats) -> Iterator[Suspect]:
     """Find rows that are alike in every column and differ in the outcome."""
     groups = pd.Series(y).groupby(pd.util.hash_pandas_object(X, index=False).to_numpy())
@@ -374,7 +391,7 @@ def _contradictions(X: pd.DataFrame, y: Floats) -> Iterator[Suspect]:
     if n >= CONTRADICTING * len(y):
         share = n / len(y)
         yield Suspect(
-            "the outcome",
+            CONTRADICTED,
             "labels contradict each other",
             "warning",
             n,
