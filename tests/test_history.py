@@ -73,6 +73,15 @@ def test_ratio_change_and_trend() -> None:
     np.testing.assert_allclose(seen.trend("a", 2), [[6, 5]])
 
 
+def test_a_trend_holds_great_amounts_that_are_known_late() -> None:
+    """Seen to fail: amount times week did not fit 32 bits."""
+    week, lag = np.array([2_802, 2_803], dtype=np.int32), np.array([1, 0], dtype=np.int8)
+    money = {"money": np.array([2_000_000, 1_000], dtype=np.int32)}
+    late = PanelRows(np.zeros(2, dtype=np.int32), week, lag, money, {"money": "sum"})
+
+    np.testing.assert_allclose(panel(late, 2_803).trend("money", 2)[0, 0], -1_999_000)
+
+
 def test_fading_halves_a_week_per_half_life() -> None:
     seen = panel(SOME, 12, 13, 15)
 

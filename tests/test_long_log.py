@@ -211,6 +211,92 @@ def test_rows_that_cannot_be_used_are_set_aside_like_those_of_any_table(tmp_path
         same_folds(fold_tables(long, CALENDAR), fold_tables(short, CALENDAR))
 
 
+def both_ways(folder, monkeypatch, **more):
+    """Read and fold as a long log and as any table: the same."""
+    with (
+        read(folder, monkeypatch, True, **more) as long,
+        read(folder, monkeypatch, False, **more) as short,
+    ):
+        same_tables(long, short)
+        folds = [fold_tables(one, CALENDAR) for one in (long, short)]
+    same_folds(*folds)
+    return folds[0]
+
+
+def test_users_written_with_blanks_or_as_nothing_are_read_like_any_id(tmp_path, monkeypatch):
+    """Seen to fail when users of a long log were counted as they came."""
+    frame = events().astype({"user_id": str})
+    odd = np.random.default_rng(3).integers(0, 6, len(frame))
+    frame["user_id"] = np.select(
+        [odd == 0, odd == 1, odd == 2], [" " + frame["user_id"], "n/a", ""], frame["user_id"]
+    )
+    both_ways(write(tmp_path / "usage", frame), monkeypatch)
+
+
+def test_a_log_without_features_can_set_rows_aside(tmp_path, monkeypatch):
+    frame = events().drop(columns="feature")
+    frame.loc[7, "customer_id"] = 999
+    both_ways(write(tmp_path / "usage", frame), monkeypatch)
+
+
+def test_a_file_without_rows_changes_nothing(tmp_path, monkeypatch):
+    folder = write(tmp_path / "usage", events())
+    plain = both_ways(folder, monkeypatch)
+    events().iloc[:0].to_parquet(folder / "9.parquet", index=False)
+    same_folds(plain, both_ways(folder, monkeypatch))
+    for _ in range(2):  # the second time from its summary
+        folded = fold_kept(folder, tmp_path / "store", monkeypatch)[0]
+        assert 4_000 == folded.panels["usage"].measures["events"].sum()
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_company_may_have_few_customers(tmp_path, monkeypatch, number):
+    frame = events(600).assign(customer_id=lambda f: f["customer_id"] % number)
+    both_ways(write(tmp_path / "usage", frame), monkeypatch, customers=people(number))
+
+
+@pytest.mark.parametrize("column", ["customer_id", "user_id"])
+def test_whole_numbers_far_apart_are_each_one_id(tmp_path, monkeypatch, column):
+    """Seen to fail when what came after a far number was looked up among those before."""
+    frame, far = events(900), 10**10
+    ids = [1 + 19 * (n % 2) for n in range(300)]
+    ids += [11 if n % 2 else far for n in range(300)] + [11 + n % 10 for n in range(300)]
+    frame[column] = ids
+    if column == "user_id":
+        frame["customer_id"] = 1
+    there = pd.DataFrame({"customer_id": [*range(1, 21), far]})
+    folder = write(tmp_path / "usage", frame, files=1)
+    with (
+        read(folder, monkeypatch, True, customers=there) as long,
+        read(folder, monkeypatch, False, customers=there) as short,
+    ):
+        asked = "SELECT customer_id, signed_up_at FROM customers ORDER BY 1"
+        assert long.con.sql(asked).fetchall() == short.con.sql(asked).fetchall()
+        same_folds(fold_tables(long, CALENDAR), fold_tables(short, CALENDAR))
+
+
+@pytest.mark.parametrize(("column", "value"), [("customer_id", None), ("quantity", -5)])
+def test_rows_that_cannot_be_used_do_not_move_the_last_day(tmp_path, monkeypatch, column, value):
+    frame = events().astype({"customer_id": "Int64"})
+    tail = frame.iloc[-40:].assign(
+        occurred_at=lambda f: f["occurred_at"] + pd.Timedelta(days=7), **{column: value}
+    )
+    frame = pd.concat([frame, tail]).astype({"customer_id": "Int64"})
+    both_ways(write(tmp_path / "usage", frame), monkeypatch)
+
+
+def test_a_summary_that_another_run_takes_away_is_made_again(tmp_path, monkeypatch):
+    folder, store = write(tmp_path / "usage", events()), tmp_path / "store"
+    plain = fold_kept(folder, store, monkeypatch)[0]
+
+    def gone(path):
+        path.unlink()
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(eventlog, "load", gone)
+    same_results(plain, fold_kept(folder, store, monkeypatch)[0])
+
+
 def test_repeated_event_ids_are_set_aside(tmp_path, monkeypatch):
     frame = events().assign(event_id=lambda f: np.arange(len(f)) % 3_990)
     folder = write(tmp_path / "usage", frame)
@@ -359,6 +445,58 @@ def test_what_was_damaged_in_the_store_is_made_again(tmp_path, monkeypatch, dama
     same_results(folded, before)
 
 
+def test_a_week_in_which_nothing_usable_is_left_is_empty(tmp_path, monkeypatch):
+    """Seen to fail when the week's old file stayed: rows were counted that were no more."""
+    folder, store = tmp_path / "usage", tmp_path / "store"
+    frame = events(500)
+    far = frame.iloc[:2].assign(occurred_at=pd.Timestamp("2025-03-05"), customer_id=[1, 999])
+    write(folder, pd.concat([far, frame]), files=1)
+    fold_kept(folder, store, monkeypatch)
+    write(folder, pd.concat([far.iloc[1:], frame]), files=1)
+
+    for _ in range(2):
+        folded = fold_kept(folder, store, monkeypatch)[0]
+        assert 500 == folded.panels["usage"].measures["events"].sum()
+        same_results(folded, rebuilt(folder, tmp_path, monkeypatch))
+
+
+@pytest.mark.parametrize("damage", ["lost", "of another day"])
+def test_weeks_are_folded_again_when_their_users_numbers_are_others(tmp_path, monkeypatch, damage):
+    """Seen to fail when numbers began anew beside weeks that had the old ones."""
+    folder, store = write(tmp_path / "usage", events()), tmp_path / "store"
+    kept = store / "weeks" / "users.parquet"
+    fold_kept(folder, store, monkeypatch)
+    old = kept.read_bytes()
+    more = events(200, seed=5).assign(user_id=lambda f: f["user_id"] + 1_000)
+    more.iloc[-20:].to_parquet(folder / "3.parquet", index=False)
+    if damage == "lost":
+        kept.unlink()
+    else:
+        fold_kept(folder, store, monkeypatch)
+        kept.write_bytes(old)
+        more.iloc[-40:].to_parquet(folder / "3.parquet", index=False)
+    folded = fold_kept(folder, store, monkeypatch)[0]
+
+    same_results(folded, rebuilt(folder, tmp_path, monkeypatch))
+
+
+@pytest.mark.parametrize(
+    "kinds", [("int", "text"), ("text", "int"), ("int", "digits"), ("digits", "int")]
+)
+def test_users_may_become_texts_or_numbers_from_one_export_to_the_next(
+    tmp_path, monkeypatch, kinds
+):
+    folder, store = tmp_path / "usage", tmp_path / "store"
+    for kind in kinds:
+        frame = events()
+        if kind != "int":
+            frame["user_id"] = frame["user_id"].map(("u{}" if kind == "text" else "{}").format)
+        write(folder, frame)
+        folded = fold_kept(folder, store, monkeypatch)[0]
+
+    same_results(folded, rebuilt(folder, tmp_path, monkeypatch))
+
+
 @pytest.mark.parametrize("step", [1, -1, 1 << 27])
 def test_users_keep_their_numbers_however_far_apart_their_ids_lie(tmp_path, step):
     """Seen to fail when the users of earlier runs did not widen the range of ids."""
@@ -367,9 +505,10 @@ def test_users_keep_their_numbers_however_far_apart_their_ids_lie(tmp_path, step
 
     def numbers(*ids):
         there = [one for one in ids if one is not None]
-        users = sweep.Users(kept, ["a", "b"], (min(there), max(there)))
+        span = (min(there), max(there))
+        users = sweep.Users(["a", "b"], span, kept if kept.exists() else None)
         found = users.of(who, pa.array(ids, pa.int64()), day)
-        users.save()
+        users.save(kept)
         return found.tolist()
 
     assert numbers(5 * step, 6 * step, 5 * step, None) == [1, 0, 0, -1]

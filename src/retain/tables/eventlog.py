@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import zipfile
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -157,6 +158,19 @@ class EventLog:
                 total[day] = total.get(day, 0) + count
         return total
 
+    def plain_days(self, column: str) -> dict[int, int]:
+        """Count the rows of each day of an instant in the files in which nothing is odd."""
+        total: Counter[int] = Counter()
+        for one in self.summaries:
+            if not one.is_odd:
+                total.update(one.days[column])
+        return dict(total)
+
+    @property
+    def odd_spans(self) -> list[tuple[int, int]]:
+        """Places of the first and last row of each file that holds what cannot be used."""
+        return [self.rows_of_part(part) for part, one in enumerate(self.summaries) if one.is_odd]
+
     def recording(self) -> tuple[int, int, float, int]:
         """Tell how rows were recorded: how many, how many a day early, median lag, most on one day.
 
@@ -178,6 +192,8 @@ class EventLog:
     def feature_days(self) -> dict[str, dict[int, int]]:
         """Count the events of each feature by the day on which they were known."""
         total: dict[str, dict[int, int]] = {}
+        if "feature" not in self.columns:
+            return total
         if len(self.aside):  # the summaries count all rows
             on = "CAST(occurred_at AS DATE)"
             if "recorded_at" in self.columns:
@@ -292,6 +308,8 @@ class EventLog:
         found = []
         for group in range(meta.num_row_groups):
             rows = meta.row_group(group).num_rows
+            if not rows:
+                continue
             stats = meta.row_group(group).column(place).statistics
             span = (low, high)
             if stats is not None and stats.has_min_max:
@@ -323,8 +341,20 @@ class EventLog:
             known=known,
             numbers={name: column[name].to_numpy() for name in self._numbers},
             feature=self._place[self.texts.of(column["feature"])] if "feature" in column else None,
-            user=column.get("user_id"),
+            user=self._users(column.get("user_id")),
         )
+
+    def _users(self, column: Any) -> Any:
+        """Read users as any id is read: of texts, blanks go and what stands for nothing is null."""
+        import pyarrow as pa
+
+        if column is None or pa.types.is_integer(column.type):
+            return column
+        column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+        if not pa.types.is_dictionary(column.type):
+            column = column.dictionary_encode()
+        texts = self._casted("user_id", column.dictionary)
+        return pa.DictionaryArray.from_arrays(column.indices, texts)
 
     def _decoded(self, piece: Piece) -> Any:
         import pyarrow.parquet as pq
@@ -377,7 +407,7 @@ class EventLog:
             known=table["known"].to_numpy() if "known" in there else None,
             numbers={name: table[name].to_numpy() for name in self._numbers},
             feature=feature,
-            user=table["user_id"] if "user_id" in there else None,
+            user=self._users(table["user_id"] if "user_id" in there else None),
         )
 
     def _renumbered(self, part: int) -> tuple[NDArray[np.int32], NDArray[np.int16]]:
@@ -401,6 +431,10 @@ class EventLog:
         """Turn distinct values of the source into ours, by the same SQL as any other table."""
         if values is None or not len(values):
             return []
+        texts: list[str | None] = self._casted(ours, values).to_pylist()
+        return texts
+
+    def _casted(self, ours: str, values: Any) -> Any:
         import pyarrow as pa
 
         self.con.register(
@@ -409,9 +443,8 @@ class EventLog:
         )
         found = self.con.sql(f"SELECT {self.casts[ours]} FROM distinct_values ORDER BY _n")
         (column,) = found.to_arrow_table().columns
-        texts: list[str | None] = column.to_pylist()
         self.con.unregister("distinct_values")
-        return texts
+        return column.combine_chunks()
 
     def _add(self, one: Summary) -> NDArray[np.int32]:
         """Add one file's customers to those of the log; return their numbers."""
@@ -433,7 +466,7 @@ class EventLog:
             try:
                 return load(kept)
             except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-                kept.unlink()  # cut short: summed up again
+                kept.unlink(missing_ok=True)  # cut short: summed up again
         put_down = partial(self._put_down, part)
         one = sum_up(path, self.columns, self.kinds, self._hashed, put_down)
         if kept is not None:
@@ -458,7 +491,7 @@ class EventLog:
         if self.folder is not None and self.folder.exists():
             current = {self._kept_at(path) for path, _ in self.files}
             for old in set(self.folder.glob("*.npz")) - current:
-                old.unlink()
+                old.unlink(missing_ok=True)  # another run may clear away, too
 
     def _hashed(self, table: Any) -> NDArray[np.uint64]:
         self.con.register("sampled_rows", table)

@@ -18,6 +18,7 @@ class Numbering:
     def __init__(self) -> None:
         self.values: Any = None
         self._low, self._lookup = 0, np.zeros(0, dtype=np.int32)
+        self._is_wide = False  # once and for all: the array would not know what was met meanwhile
 
     def __len__(self) -> int:
         """Count the values."""
@@ -40,8 +41,10 @@ class Numbering:
         if pa.types.is_integer(column.type):
             column = column.cast(pa.int64())
             span = pc.min_max(column).as_py()
-            if span["min"] is not None and self._reaches(span["min"], span["max"]):
-                return self._looked_up(column)
+            if span["min"] is not None and not self._is_wide:
+                self._is_wide = not self._reaches(span["min"], span["max"])
+                if not self._is_wide:
+                    return self._looked_up(column)
         elif not pa.types.is_dictionary(column.type):
             column = column.dictionary_encode()
         if pa.types.is_dictionary(column.type):

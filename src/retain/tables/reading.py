@@ -260,19 +260,23 @@ def _reach(
             is_start = (name, column) in (("subscriptions", "started_at"), ("costs", "date"))
             if not spec.happened and not is_start:
                 continue
-            if table.log is not None:  # a row that is odd otherwise still has its day
+            some_rows = ""
+            if table.log is not None:
                 first = (date.fromisoformat(FIRST_DAY) - EPOCH).days
                 days += [
                     (EPOCH + timedelta(days=day), count)
-                    for day, count in table.log.days(column).items()
+                    for day, count in table.log.plain_days(column).items()
                     if first <= day < LAST_DAY
                 ]
-                continue
+                if not table.log.has_oddities:
+                    continue
+                spans = [f"_row BETWEEN {low} AND {high}" for low, high in table.log.odd_spans]
+                some_rows = f" AND ({' OR '.join(spans)})"
             found = rows_of(
                 con,
                 f"SELECT CAST({quoted(column)} AS DATE), count(*) FROM {table.relation} "
                 f"WHERE _bad IS NULL AND {quoted(column)} >= TIMESTAMP '{FIRST_DAY}' "
-                f"AND {quoted(column)} < TIMESTAMP '9000-01-01' "
+                f"AND {quoted(column)} < TIMESTAMP '9000-01-01'{some_rows} "
                 "GROUP BY 1",
             )
             (starts if is_start else days).extend(found)

@@ -186,6 +186,13 @@ class ServerLog:
         """Count the rows of each day (days since 1970) of an instant."""
         return self._days[column]
 
+    plain_days = days
+
+    @property
+    def odd_spans(self) -> list[tuple[int, int]]:
+        """None: its rows were judged where they are."""
+        return []
+
     def recording(self) -> tuple[int, int, float, int]:
         """As `EventLog.recording`."""
         lag = f"{_day('recorded_at')} - {_day('occurred_at')}"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from retain.weeks.calendar import Calendar
 from retain.weeks.rows import PanelRows, in_order, narrowed
 
-__all__ = ["KeptWeeks", "number_customers", "read_json", "read_week", "write_text"]
+__all__ = ["KeptWeeks", "mark_of", "number_customers", "read_json", "read_week", "write_text"]
 
 BOOK, MARKS = "weeks.json", "customers.marks"
 GATHERED = 1 << 20  # bytes of small columns that are written in one go
@@ -75,10 +75,15 @@ class KeptWeeks:
         return there
 
     def forget(self, weeks: set[str]) -> None:
-        """Strike weeks from the book before their files change, lest a killed run leaves a lie."""
+        """Strike weeks from the book, lest a killed run leaves a lie, and then take them away.
+
+        A week in which nobody is left is not written again: its old file must not stay.
+        """
         left = {week: value for week, value in self.weeks.items() if week not in weeks}
         self.book = {**self.book, "content": "", "weeks": left}
         self._save()
+        for week in weeks:
+            self._path(week).unlink(missing_ok=True)
 
     def write_rows(self, rows: PanelRows, numbers: NDArray[np.int32]) -> None:
         """Write all rows of a run of weeks, a file a week.
@@ -138,8 +143,7 @@ class KeptWeeks:
 
     def mark(self, week: int) -> str:
         """Hash a week's file."""
-        content = self._path(str(week)).read_bytes()
-        return hashlib.sha1(content, usedforsecurity=False).hexdigest()[:16]
+        return mark_of(self._path(str(week)))
 
     def write_marks(self, marks: NDArray[np.int64], numbers: NDArray[np.int32]) -> None:
         """Keep a hash of each customer's rows in the table."""
@@ -166,6 +170,7 @@ class KeptWeeks:
         hashes: dict[str, str],
         dictionaries: dict[str, list[str]],
         files: dict[str, list[int]] | None = None,
+        users: str = "",
     ) -> None:
         """Clear away files of other weeks and write the book.
 
@@ -175,6 +180,8 @@ class KeptWeeks:
             How the weeks were folded, from what table, week to what it was made from, numberings.
         files
             Of a long log: file by content to the weeks that it touches.
+        users
+            Of a long log: hash of the numbers of users that its weeks were folded with.
         """
         kept = {self._path(week) for week in hashes}
         for path in self.folder.iterdir():
@@ -187,6 +194,7 @@ class KeptWeeks:
             "sizes": {week: self._size(week) for week in hashes},
             "dictionaries": {name: [len(v), _hash(v)] for name, v in dictionaries.items()},
             "files": files or {},
+            "users": users,
         }
         self._save()
 
@@ -287,6 +295,15 @@ def _positions(table: Any, ids: Any) -> NDArray[np.int64]:
 
     found = pc.index_in(table["customer_id"], value_set=pa.array(list(ids), pa.string()))
     return found.fill_null(-1).to_numpy().astype(np.int64)
+
+
+def mark_of(path: Path) -> str:
+    """Hash a file; empty when there is none."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return ""
+    return hashlib.sha1(content, usedforsecurity=False).hexdigest()[:16]
 
 
 def read_json(path: Path) -> dict[str, Any]:

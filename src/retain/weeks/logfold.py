@@ -11,7 +11,7 @@ from retain.tables.eventlog import EventLog
 from retain.tables.memory import give_back
 from retain.weeks.calendar import DAYS_PER_WEEK, Calendar
 from retain.weeks.facts import usage
-from retain.weeks.kept import KeptWeeks, number_customers
+from retain.weeks.kept import KeptWeeks, mark_of, number_customers
 from retain.weeks.rows import PanelRows, WeekByWeek, narrowed
 from retain.weeks.streams import MASK_VALUES, WORD_BITS, Facts, Source
 from retain.weeks.sweep import Users, sweep
@@ -54,10 +54,7 @@ def fold_log(
     _extend(features, log.feature_days())
     log.number(ids, features[:MASK_VALUES])
     top = tuple(features.index(one) if one in features else -1 for one in source.top_features)
-    users = None
-    if source.has("user_id"):
-        path = store / "weeks" / "users.parquet" if store else None
-        users = Users(path, ids, log.span("user_id"))
+    users = Users(ids, log.span("user_id")) if source.has("user_id") else None
     calendar = source.calendar
 
     def runs_of(parts: list[int], weeks: set[int] | None) -> Iterator[PanelRows]:
@@ -78,11 +75,18 @@ def fold_log(
     else:
         kept = KeptWeeks(store / "weeks" / "usage", calendar)
         there = kept.open(recipe, numbers)
+        if users is not None:
+            path = store / "weeks" / "users.parquet"
+            if there and kept.book.get("users") == mark_of(path):
+                users = Users(ids, log.span("user_id"), path if path.exists() else None)
+            else:  # other numbers than those that the weeks were folded with
+                there = {}
         files = _weeks_of_files(log, calendar)
         expected = {week for weeks in files.values() for week in weeks}
         before = {name: set(weeks) for name, weeks in kept.book.get("files", {}).items()}
         other = {*files, *before} - (set(files) & set(before))
-        touched = set().union(*(files.get(name) or before[name] for name in other)) & expected
+        touched = set[int]().union(*(files.get(name, before.get(name, ())) for name in other))
+        touched &= expected
         touched |= expected - set(map(int, there))
         number, position = number_customers(numbers.setdefault("customers", []), ids)
         if touched or set(map(int, there)) != expected:
@@ -96,14 +100,14 @@ def fold_log(
                     made_of.setdefault(week, []).append(name)
             marks = {str(w): _hash(sorted(names)) for w, names in sorted(made_of.items())}
             listed = {name: sorted(weeks) for name, weeks in files.items()}
-            if users is not None:
-                users.save()
+            mark = "" if users is None else users.save(store / "weeks" / "users.parquet")
             kept.close(
                 recipe,
                 log.fingerprint,
                 marks,
                 {n: v for n, v in numbers.items() if n == "customers" or n.startswith("usage_")},
                 listed,
+                mark,
             )
         give_back()
         runs = list(kept.read_rows(sorted(expected), position).values())

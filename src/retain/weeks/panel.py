@@ -407,7 +407,7 @@ class Panel:
         if len(self._late):
             values = np.nan_to_num(self._late.measures[measure])
             if power:
-                values = values * self._late.week
+                values = values * self._late.week.astype(np.int64)
             for at, late in self._late_seen(weeks, before):
                 who = self._late.customer[late]
                 out[at] += np.bincount(who, values[late], minlength=self.customers)

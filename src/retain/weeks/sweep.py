@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from retain.tables.eventlog import Batch, EventLog, Piece
 from retain.tables.numbering import numbering_for
 from retain.weeks.calendar import DAYS_PER_WEEK, Calendar
+from retain.weeks.kept import mark_of
 from retain.weeks.rows import PanelRows
 from retain.weeks.streams import MASK_VALUES, WORD_BITS
 
@@ -40,22 +41,29 @@ class Users:
 
     Parameters
     ----------
-    path
-        Where they are kept between runs; none keeps nothing.
     ids
         Customer ids; positions in it are what `of` takes.
     span
-        Least and greatest of users that are whole numbers.
+        Least and greatest of users that are whole numbers; None: they are texts.
+    kept
+        What an earlier run saved; none begins anew. Where users were whole numbers then and are
+        texts now, or the other way round, all are texts.
     """
 
-    def __init__(self, path: Path | None, ids: list[str], span: tuple[int, int] | None) -> None:
-        self.path, self.ids = path, ids
-        kept = None
-        if path is not None and path.exists():
+    def __init__(
+        self, ids: list[str], span: tuple[int, int] | None, kept: Path | None = None
+    ) -> None:
+        self.ids = ids
+        before = None
+        if kept is not None:
             import pyarrow.parquet as pq
 
-            kept = pq.read_table(path)
-            span = _widened(span, kept["user"])
+            before = pq.read_table(kept)
+            span = _widened(span, before["user"])
+        self._are_texts = span is None
+        if before is not None and self._are_texts:
+            place = before.column_names.index("user")
+            before = before.set_column(place, "user", _as_texts(before["user"]))
         self.names = numbering_for(span)
         # of each name: its first owner and the number there, side by side in one integer
         self._first: Ints = np.full(
@@ -65,8 +73,8 @@ class Users:
         self._next = np.zeros(len(ids), dtype=np.int64)
         self._known: list[tuple[Any, Any, Any]] = []
         self._lost: list[tuple[str, Any, int]] = []  # of customers who are not there just now
-        if kept is not None:
-            self._load(kept)
+        if before is not None:
+            self._load(before)
 
     @property
     def most(self) -> int:
@@ -75,7 +83,7 @@ class Users:
 
     def of(self, who: Ints, users: Any, days: Ints) -> NDArray[np.int16]:
         """Give each event's user a number within its customer; -1: none, or beyond the masks."""
-        names = self.names.of(users)
+        names = self.names.of(_as_texts(users) if self._are_texts else users)
         number = self._find(who, names)
         if number.min(initial=0) < 0:
             fresh = np.flatnonzero(number < 0)
@@ -152,10 +160,11 @@ class Users:
         names = self.names.of(kept["user"]).astype(np.int64)
         self._learn(who[~gone], names[~gone], number[~gone])
 
-    def save(self) -> None:
-        """Keep the numbers for the next run."""
-        if self.path is None or not self._known:
-            return
+    def save(self, path: Path) -> str:
+        """Keep the numbers for the next run; return the hash of the file."""
+        if not self._known:
+            path.unlink(missing_ok=True)
+            return mark_of(path)
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -178,11 +187,19 @@ class Users:
                 }
             )
             table = pa.concat_tables([table, lost])
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self.path.with_name(f".partial-{self.path.name}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".partial-{path.name}")
         # plain: packing, and counting which values are equal, costs more than all the rest
         pq.write_table(table, aside, compression="none", use_dictionary=False)
-        aside.replace(self.path)
+        aside.replace(path)
+        return mark_of(path)
+
+
+def _as_texts(users: Any) -> Any:
+    """Write whole numbers as texts; texts stay as they are."""
+    import pyarrow as pa
+
+    return users.cast(pa.string()) if pa.types.is_integer(users.type) else users
 
 
 def _widened(span: tuple[int, int] | None, users: Any) -> tuple[int, int] | None:
@@ -420,6 +437,8 @@ def _events(
     known = batch.day if batch.known is None else batch.known
     day = batch.day - calendar.anchor
     week = day // DAYS_PER_WEEK
+    if span > np.iinfo(week.dtype).max:  # few customers: their days are of a short type
+        week = week.astype(np.int32)
     return week, _Events(
         cell=batch.who * np.int32(span) + (week - week // span * span),
         weekday=(day - week * DAYS_PER_WEEK).astype(np.int8),
