@@ -14,7 +14,14 @@ from test_report_terminal import shown
 
 from retain.config import load_config
 from retain.errors import ConfigError
-from retain.evaluate import campaign_profit, churn_differences, expected_figures, value_captured
+from retain.evaluate import (
+    campaign_profit,
+    capacity_table,
+    churn_differences,
+    churn_figures,
+    expected_figures,
+    value_captured,
+)
 from retain.jobs.backtesting import STEPS, _laid_out, _replayed, _Searched, _weeks_to_replay
 from retain.jobs.opening import open_company, settle_as_of
 from retain.jobs.progress import Steps, silent
@@ -85,8 +92,6 @@ def test_what_is_expected_comes_true_for_outcomes_drawn_from_the_probabilities()
     expected = expected_figures(p, capacity=200)
 
     y = rng.random(4000) < p
-    from retain.evaluate import churn_figures
-
     found = churn_figures(y, p, np.arange(4000), capacity=200)
 
     for name in ("auc", "brier", "log_loss", "capture_at_capacity", "observed"):
@@ -98,8 +103,6 @@ def test_a_paired_difference_is_narrower_than_two_intervals_apart():
     p = rng.beta(1, 4, 1500)
     y = rng.random(1500) < p
     blurred = np.clip(p + rng.normal(0, 0.05, 1500), 0.001, 0.999)
-    from retain.evaluate import churn_figures
-
     apart = churn_figures(y, p, np.arange(1500), capacity=100)["log_loss"]
     paired = churn_differences(y, p, blurred, np.arange(1500), capacity=100)["log_loss"]
 
@@ -110,6 +113,23 @@ def test_a_paired_difference_is_narrower_than_two_intervals_apart():
 
 
 # ---- as if live ---------------------------------------------------------------------------------
+
+
+def test_leavers_caught_are_those_of_each_weeks_list_wherever_they_are_counted():
+    """Seen to fail when one list was made of all weeks: risky weeks took the others' places."""
+    rng = np.random.default_rng(0)
+    when = np.repeat([1, 5, 9], 400)
+    p = np.clip(rng.beta(1, 6, 1200) * np.repeat([0.02, 0.30, 0.05], 400) * 7, 0, 0.95)
+    y, who, other = rng.random(1200) < p, np.arange(1200), rng.random(1200)
+    at_work = {"capacity": 30, "when": when}
+
+    ours = churn_figures(y, p, who, **at_work)["capture_at_capacity"]["value"]
+    theirs = churn_figures(y, other, who, **at_work)["capture_at_capacity"]["value"]
+    minus = churn_differences(y, p, other, who, **at_work)["capture_at_capacity"]["value"]
+
+    assert ours == pytest.approx(capacity_table(y, p, when, who, [30])["recall"].iloc[0])
+    assert minus == pytest.approx(ours - theirs)
+    assert churn_figures(y, p, who, capacity=90)["capture_at_capacity"]["value"] > ours + 0.1
 
 
 def test_outcomes_are_those_of_the_contracts(replayed):

@@ -16,6 +16,7 @@ from retain.evaluate.ranking import (
     Ranking,
     auc,
     dot,
+    first_of_each,
     ranked,
     sums_by_rank,
     with_intervals,
@@ -157,7 +158,14 @@ def decile_table(y: Any, p: Any, bins: int = BINS) -> pd.DataFrame:
 
 
 def churn_figures(
-    y: Any, p: Any, who: Any, *, capacity: int, level: float = 0.9, seed: int = 0
+    y: Any,
+    p: Any,
+    who: Any,
+    *,
+    capacity: int,
+    when: Any = None,
+    level: float = 0.9,
+    seed: int = 0,
 ) -> dict[str, dict[str, float]]:
     """Judge churn probabilities.
 
@@ -168,7 +176,10 @@ def churn_figures(
     who
         Customer of each row: the intervals resample customers.
     capacity
-        How many customers the team can act on, for lift and capture.
+        How many customers the team can act on in a week, for the leavers caught.
+    when
+        Week of each row, shape (rows,): every week has a list of its own, of `capacity` customers.
+        None: all rows are of one week.
     level
         Level of the intervals.
     seed
@@ -186,18 +197,26 @@ def churn_figures(
     SnapshotError
         When there is nothing to judge.
     """
-    order, figures = _churn_judge(y, p, capacity)
+    order, figures = _churn_judge(y, p, capacity, when)
     return with_intervals(figures, np.asarray(who)[order], level, seed)
 
 
 def churn_differences(
-    y: Any, p: Any, other: Any, who: Any, *, capacity: int, level: float = 0.9, seed: int = 0
+    y: Any,
+    p: Any,
+    other: Any,
+    who: Any,
+    *,
+    capacity: int,
+    when: Any = None,
+    level: float = 0.9,
+    seed: int = 0,
 ) -> dict[str, dict[str, float]]:
     """Compare two models on the same rows: figures of `p` minus those of `other`.
 
     Parameters
     ----------
-    y, who, capacity, level, seed
+    y, who, capacity, when, level, seed
         As for `churn_figures`.
     p, other
         Probabilities of the two models, shape (rows,).
@@ -220,8 +239,8 @@ def churn_differences(
     >>> found["auc"]["value"], found["capture_at_capacity"]["value"]
     (0.5, 0.5)
     """
-    order, figures = _churn_judge(y, p, capacity)
-    other_order, other_figures = _churn_judge(y, other, capacity)
+    order, figures = _churn_judge(y, p, capacity, when)
+    other_order, other_figures = _churn_judge(y, other, capacity, when)
 
     def both(weight: Floats) -> dict[str, float]:
         mine, theirs = figures(weight[order]), other_figures(weight[other_order])
@@ -491,11 +510,16 @@ def _correlation(a: Floats, b: Floats, weight: Floats) -> float:
     return float(dot(weight, a * b) / np.sqrt(spread))
 
 
+def _share(part: float, whole: float) -> float:
+    return float(part / whole) if whole > 0 else float("nan")
+
+
 def _churn_judge(
-    y: Any, p: Any, capacity: int
+    y: Any, p: Any, capacity: int, when: Any = None
 ) -> tuple[NDArray[np.int64], Callable[[Floats], dict[str, float]]]:
     """Give the order of rows, and the function from weights in that order to figures."""
     ranking = Ranking.of(p)
+    listed = None if when is None else ranked(ranking, first_of_each(p, when, capacity))
     y, p = ranked(ranking, y), ranked(ranking, p)
     inside = np.clip(p, 1e-12, 1 - 1e-12)
     loss = -(y * np.log(inside) + (1 - y) * np.log(1 - inside))
@@ -514,7 +538,9 @@ def _churn_judge(
             "mean_predicted": dot(weight, p) / rows,
             "observed": float(leavers / rows),
             "lift_top_tenth": 10.0 * tenth,
-            "capture_at_capacity": _capture(count, left, capacity),
+            "capture_at_capacity": _capture(count, left, capacity)
+            if listed is None
+            else _share(dot(weight * y, listed), leavers),
         }
 
     return ranking.order, figures

@@ -15,7 +15,17 @@ from numpy.typing import NDArray
 
 from retain.errors import SnapshotError
 
-__all__ = ["DRAWS", "Floats", "Ranking", "auc", "dot", "ranked", "sums_by_rank", "with_intervals"]
+__all__ = [
+    "DRAWS",
+    "Floats",
+    "Ranking",
+    "auc",
+    "dot",
+    "first_of_each",
+    "ranked",
+    "sums_by_rank",
+    "with_intervals",
+]
 
 Floats = NDArray[np.float64]
 DRAWS = 200
@@ -52,6 +62,31 @@ class Ranking:
 def ranked(ranking: Ranking, values: Any) -> Floats:
     """Put values in ranked order."""
     return np.asarray(values, dtype=np.float64)[ranking.order]
+
+
+def first_of_each(p: Any, when: Any, capacity: int) -> Floats:
+    """Share of each row that is among the first `capacity` of its week; equal ones share evenly.
+
+    Parameters
+    ----------
+    p, when
+        What orders the rows, highest first, and the week of each, shape (rows,).
+    capacity
+        Rows taken of every week.
+
+    Examples
+    --------
+    >>> first_of_each([0.9, 0.5, 0.5, 0.1], [1, 1, 1, 2], 2).tolist()
+    [1.0, 0.5, 0.5, 1.0]
+    """
+    p, when = np.asarray(p, dtype=np.float64), np.asarray(when)
+    chosen = np.zeros(len(p))
+    for week in np.unique(when):
+        rows = np.flatnonzero(when == week)
+        _, group, count = np.unique(-p[rows], return_inverse=True, return_counts=True)
+        before = np.cumsum(count) - count
+        chosen[rows] = np.clip((capacity - before) / count, 0.0, 1.0)[group]
+    return chosen
 
 
 def sums_by_rank(y: Any, p: Any) -> tuple[Floats, Floats]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from retain.evaluate.figures import churn_figures
-from retain.evaluate.ranking import Floats, with_intervals
+from retain.evaluate.ranking import Floats, first_of_each, with_intervals
 
 __all__ = ["LEAST_CUSTOMERS", "LEAST_LEFT", "capacity_table", "segment_figures"]
 
@@ -127,7 +127,7 @@ def capacity_table(
     worth = None if value is None else y * np.nan_to_num(np.asarray(value, float))
     rows = []
     for capacity in capacities:
-        chosen = _first(p, when, capacity)
+        chosen = first_of_each(p, when, capacity)
         figures = _found(y, chosen, worth)
         found = with_intervals(figures, who, level, seed)
         row: dict[str, Any] = {
@@ -143,17 +143,6 @@ def capacity_table(
             )
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _first(p: Floats, when: Any, capacity: int) -> Floats:
-    """Share of each row that is among the first of its week."""
-    chosen = np.zeros(len(p))
-    for week in np.unique(when):
-        rows = np.flatnonzero(when == week)
-        _, group, count = np.unique(-p[rows], return_inverse=True, return_counts=True)
-        before = np.cumsum(count) - count
-        chosen[rows] = np.clip((capacity - before) / count, 0.0, 1.0)[group]
-    return chosen
 
 
 def _found(y: Floats, chosen: Floats, worth: Floats | None) -> Any:

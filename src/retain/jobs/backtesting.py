@@ -425,12 +425,14 @@ def _figures(
     """Judge one method on known weeks, at the team's capacity in each of them."""
     capacity = company.config.review.capacity_per_week * weeks
     y, p, who = frame["churned"], frame[method], frame["customer"]
-    figures = evaluate.churn_figures(y, p, who, capacity=capacity, seed=seed)
-    if weeks > 1:
-        within = evaluate.value_captured(
-            y, _listed(frame, p), np.ones(len(frame)), who, capacity=capacity, seed=seed
-        )
-        figures["capture_at_capacity"] = within
+    figures = evaluate.churn_figures(
+        y,
+        p,
+        who,
+        capacity=company.config.review.capacity_per_week,
+        when=frame["week"],
+        seed=seed,
+    )
     if frame["worth"].notna().all():
         order = _listed(frame, p * frame["worth"])
         figures["capture_by_value"] = evaluate.value_captured(
@@ -501,7 +503,8 @@ def _overall(
         both[OURS],
         both[best],
         both["customer"],
-        capacity=company.config.review.capacity_per_week * len(scored),
+        capacity=company.config.review.capacity_per_week,
+        when=both["week"],
         seed=seed,
     )
     return rows, differences, best

@@ -93,7 +93,7 @@ def grade_of(
     columns, judged
         What the columns of the matrix mean, and what the model was judged on.
     capacity
-        Customers that the team can act on in the weeks judged.
+        Customers that the team can act on in a week.
     seed
         Of the intervals.
 
@@ -106,7 +106,13 @@ def grade_of(
 
     def minus(other: Any) -> dict[str, dict[str, float]]:
         return evaluate.churn_differences(
-            judged.y, judged.p, other, judged.who, capacity=capacity, seed=seed
+            judged.y,
+            judged.p,
+            other,
+            judged.who,
+            capacity=capacity,
+            when=judged.when,
+            seed=seed,
         )
 
     differences = {name: minus(other) for name, other in judged.others.items()}

@@ -132,17 +132,18 @@ def promote_if_better(
     steps("comparing")
     rows = _both(company, settle_as_of(company, as_of), champion, challenger, own, steps)
     steps("deciding")
-    capacity = company.config.review.capacity_per_week * max(rows["week"].nunique(), 1)
+    at_work: dict[str, Any] = {"capacity": company.config.review.capacity_per_week}
     comparison: list[dict[str, Any]] = []
     differences: dict[str, dict[str, float]] = {}
     if len(rows):
         shown = rows["churned"], rows["customer"]
+        at_work["when"] = rows["week"]
         for one, p in ((challenger, rows["p"]), (champion, rows["q"])):
-            figures = evaluate.churn_figures(shown[0], p, shown[1], capacity=capacity)
+            figures = evaluate.churn_figures(shown[0], p, shown[1], **at_work)
             role = "challenger" if one is challenger else "champion"
             comparison.append({"name": f"{role} {one.version}", **_flat(figures)})
         differences = evaluate.churn_differences(
-            shown[0], rows["p"], rows["q"], shown[1], capacity=capacity
+            shown[0], rows["p"], rows["q"], shown[1], **at_work
         )
     is_better, why = _decided(company, rows, differences, champion)
     if anyway and not is_better:

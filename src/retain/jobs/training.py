@@ -280,14 +280,15 @@ def _train(
 
     steps("judging out of time")
     names = encoder.columns_
-    capacity = company.config.review.capacity_per_week * len(split.test)
-    figures = evaluate.churn_figures(y[test], p, who[test], capacity=capacity, seed=seed)
+    capacity = company.config.review.capacity_per_week
+    at_work: dict[str, Any] = {"capacity": capacity, "when": when[test], "seed": seed}
+    figures = evaluate.churn_figures(y[test], p, who[test], **at_work)
     by_as_of = {
         folded.calendar.last_day(int(w)): evaluate.churn_figures(
             y[rows := test & (when == w)],
             p[when[test] == w],
             who[rows],
-            capacity=company.config.review.capacity_per_week,
+            capacity=capacity,
             seed=seed,
         )
         for w in split.test
@@ -307,7 +308,7 @@ def _train(
     others |= health_as_risk(company, folded, built.X, when, who, learn, y, test)
     comparison = [row_of("retain", figures)]
     for name, score in others.items():
-        beside = evaluate.churn_figures(y[test], score, who[test], capacity=capacity, seed=seed)
+        beside = evaluate.churn_figures(y[test], score, who[test], **at_work)
         comparison.append(row_of(name, beside))
 
     horizons = judged_curve(
@@ -434,7 +435,7 @@ def _train(
                 "head": judged.head,
             },
             champion,
-            capacity,
+            capacity * len(split.test),
         )
     note_run(company.store, folder, run)
     promotion = ""
