@@ -11,7 +11,7 @@ from small_company import BEFORE, FILES, UNTIL, branch_of, contents, trained, we
 
 import retain
 from retain import actions
-from retain.errors import ConfigError, ModelMismatchError, StoreError
+from retain.errors import ConfigError, ModelMismatchError, StoreError, some
 from retain.jobs.beside import keep_attributes
 from retain.jobs.manifest import describe_week
 from retain.jobs.matching import same_settings
@@ -637,6 +637,35 @@ def test_ids_in_any_script_and_length_reach_every_file_unchanged(company, two_we
     assert live
     assert set(live) <= set(lines["customer_id"])
     assert set(live) <= set(drivers["customer_id"])
+
+
+def test_a_week_says_what_the_week_before_had_and_it_has_not(scored):
+    """Seen to fail when half of an export could be missing and the log said nothing."""
+    before = scored.scores(BEFORE)
+    before = before[before["eligible"]].sort_values("value_at_risk", ascending=False)
+    gone = before["customer_id"].iloc[::3]
+    people, usage = scored.table("customers"), scored.table("usage")
+    scored.replace("customers", people[~people["acct_no"].isin(gone)])
+    cut = usage.iloc[: len(usage) * 9 // 10]
+    scored.replace("usage", cut)
+
+    ran = scored.run("score", "--model", scored.model)
+
+    assert (ran.code, ran.err) == (0, "")
+    lost, *others = [one for one in scored.manifest()["notes"] if f"the week of {BEFORE}" in one]
+    assert lost == (
+        f"{len(gone)} customers of {len(before)} scored in the week of {BEFORE} are no longer "
+        f"among the customers: {some(gone)}"
+    )
+    fewer = f"usage: {len(cut):,} rows, {len(usage):,} in the week of {BEFORE}; was it cut off?"
+    assert fewer in others
+    (aside,) = [one for one in others if one.startswith("usage: ") and "set aside" in one]
+    assert "most often: unknown customer" in aside
+    assert all(one[:40] in " ".join(ran.out.split()) for one in (lost, fewer, aside))
+
+
+def test_a_week_like_the_one_before_has_nothing_to_tell_of_it(two_weeks):
+    assert not [one for one in two_weeks.manifest()["notes"] if str(BEFORE) in one]
 
 
 def test_a_source_is_stale_against_its_own_rhythm_and_the_evening_of_the_day(company, opened):

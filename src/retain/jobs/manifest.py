@@ -8,15 +8,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from retain.errors import StoreError, some
 from retain.jobs.opening import Company, is_hindsight
 from retain.model import Bundle
 from retain.snapshots import ELIGIBLE
 from retain.tables import SPECS
+from retain.tables.mapping import many
 from retain.tables.remarks import SPARSE_TIMES, STALE_DAYS
 
 __all__ = ["describe_week"]
 
 NEVER_STALE = ("customers", "costs", "departures")  # quiet weeks are no sign of a broken export
+FEWER = 0.01  # share of the rows that may go from one week to the next without a word
 WEAK = ("D", "E")  # grades of models on which nobody should act unread
 
 
@@ -52,6 +55,7 @@ def describe_week(
     reasons = pd.Series(why[why != ELIGIBLE]).value_counts().sort_index()
     aside = sum(tables.counts["customers"].set_aside.values())
     sources, notes = _sources(company, day)
+    notes += _lost(company, scores, sources, day)
     notes += [
         f"scored without {name}, with which the model was trained"
         for name in without
@@ -134,6 +138,50 @@ def _sources(company: Company, day: date) -> tuple[dict[str, Any], list[str]]:
             sources[name]["is_stale"] = True
             notes.append(f"{name}: the newest row is {stale} days older than {day}")
     return sources, notes
+
+
+def _lost(company: Company, scores: pd.DataFrame, sources: Any, day: date) -> list[str]:
+    """Tell what the week before had and this one has not: what an export that broke looks like."""
+    earlier = [one for one in company.store.scored_weeks() if one < day]
+    if not earlier:
+        return []
+    last, notes = earlier[-1], []
+    try:
+        before = company.store.read_manifest(last).get("sources", {})
+        columns = ["customer_id", "eligible", "value_at_risk"]
+        shown = company.store.read_week(last, "scores", columns)
+    except StoreError:  # damaged: no reason to refuse a new week
+        return []
+    if shown is not None:
+        gone = shown[shown["eligible"] & ~shown["customer_id"].isin(scores["customer_id"])]
+        if len(gone):
+            gone = gone.sort_values(["value_at_risk", "customer_id"], ascending=[False, True])
+            notes.append(
+                f"{many(len(gone), 'customer', 'customers')} of {int(shown['eligible'].sum()):,} "
+                f"scored in the week of {last} "
+                f"{'is' if len(gone) == 1 else 'are'} no longer among the customers: "
+                f"{some(gone['customer_id'])}"
+            )
+    for name, now in sources.items():
+        unread = now["set_aside"].get("line cannot be read", 0)
+        if unread:
+            notes.append(f"{name}: {many(unread, 'line', 'lines')} cannot be read; was it cut off?")
+        if name not in before or not before[name]["rows_in"] or not now["rows_in"]:
+            continue
+        had = before[name]["rows_in"]
+        if now["rows_in"] < (1 - FEWER) * had:
+            notes.append(
+                f"{name}: {now['rows_in']:,} rows, {had:,} in the week of {last}; was it cut off?"
+            )
+        share = sum(now["set_aside"].values()) / now["rows_in"]
+        usual = sum(before[name]["set_aside"].values()) / had
+        if share > usual + FEWER:
+            reason, n = max(now["set_aside"].items(), key=lambda one: one[1])
+            notes.append(
+                f"{name}: {share:.1%} of the rows are set aside, {usual:.1%} in the week of "
+                f"{last}; most often: {reason} ({n:,})"
+            )
+    return notes
 
 
 def _newest(company: Company, name: str, day: date) -> tuple[date | None, float]:
