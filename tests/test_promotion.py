@@ -188,3 +188,11 @@ def test_without_a_champion_there_is_nothing_to_watch(company):
 
     assert 1 == ran.code
     assert "nothing registered under this name yet" in ran.err
+
+
+def test_a_day_before_all_that_the_model_learnt_from_is_refused(company):
+    ran = company.run("monitor", "--as-of", "2025-02-02")
+
+    assert 1 == ran.code
+    assert "lies before the first week that the model learnt from" in " ".join(ran.err.split())
+    assert "Traceback" not in ran.err

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pandas as pd
 
 from retain import drift, evaluate, tracking
 from retain.config import Config
+from retain.errors import RetainError
 from retain.features import Feature
 from retain.jobs.acting import verdicts_on_reasons
 from retain.jobs.opening import Company, as_day, is_hindsight, open_company, settle_as_of
@@ -22,6 +24,7 @@ from retain.jobs.recording import uri_of
 from retain.model import Bundle, load_bundle
 from retain.report.wording import figure_name
 from retain.snapshots import ELIGIBLE, eligibility
+from retain.tables.mapping import many
 from retain.weeks import History
 
 __all__ = ["Advice", "Monitored", "monitor"]
@@ -133,7 +136,7 @@ def monitor(
     Raises
     ------
     RetainError
-        When there is no champion.
+        When there is no champion, or it learnt from no week before `as_of`.
     ModelMismatchError
         When the data or settings are not those that it was trained with.
     """
@@ -156,6 +159,11 @@ def _monitor(company: Company, as_of: Any, given: tuple[Feature, ...], steps: St
     own = own_features(company, given, bundle)
     week = settle_as_of(company, as_of)
     day = company.calendar.last_day(week)
+    if week <= week_of(company, bundle.about["snapshots"][0]):
+        raise RetainError(
+            f"monitor: {day} lies before the first week that the model learnt from, "
+            f"{bundle.about['snapshots'][0]}: nothing has moved since. Ask for a later week."
+        )
     folded = fold_for(company, bundle, week)
 
     steps("features then and now")
@@ -192,7 +200,8 @@ def _moved(
     company: Company, bundle: Bundle, folded: Any, week: int, own: tuple[Feature, ...], steps: Steps
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Compare features and probabilities of today with those of the newest weeks learnt from."""
-    learnt = [week_of(company, one) for one in bundle.about["snapshots"][-REFERENCE_SNAPSHOTS:]]
+    learnt = [at for at in map(partial(week_of, company), bundle.about["snapshots"]) if at < week]
+    learnt = learnt[-REFERENCE_SNAPSHOTS:]
     weeks = np.union1d(learnt, [week]).astype(np.int64)
     why = eligibility(History(folded, weeks), company.churn)
     at, customer = np.nonzero(why == ELIGIBLE)
@@ -322,8 +331,9 @@ def _advice(
         Advice(
             "age",
             "retrain" if unlearnt >= OLD_WEEKS else "fine",
-            f"Trained as of {bundle.about['as_of']}; {unlearnt} weeks of outcomes have become "
-            f"final that it has not learnt from (train again from {OLD_WEEKS}).",
+            f"Trained as of {bundle.about['as_of']}; "
+            f"{many(unlearnt, 'week of outcomes has', 'weeks of outcomes have')} become final "
+            f"that it has not learnt from (train again from {OLD_WEEKS}).",
         ),
     ]
     waiting = [one for one in versions if tracking.CHALLENGER in one.aliases]
