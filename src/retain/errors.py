@@ -23,6 +23,7 @@ __all__ = [
     "SnapshotError",
     "StoreError",
     "TableError",
+    "many",
     "some",
 ]
 
@@ -57,6 +58,17 @@ class LeakError(RetainError):
 
 class StoreError(RetainError):
     """The store is locked, damaged or not writable."""
+
+
+def many(n: int, one: str, several: str) -> str:
+    """Write a number with the words that agree with it.
+
+    Examples
+    --------
+    >>> many(1, "customer has", "customers have"), many(1200, "customer has", "customers have")
+    ('1 customer has', '1,200 customers have')
+    """
+    return f"{n:,} {one if n == 1 else several}"
 
 
 def some(items: Iterable[object], most: int = 5) -> str:

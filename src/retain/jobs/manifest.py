@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from retain.errors import StoreError, some
+from retain.errors import StoreError, many, some
 from retain.jobs.opening import Company, is_hindsight
 from retain.model import Bundle
 from retain.snapshots import ELIGIBLE
 from retain.tables import SPECS
-from retain.tables.mapping import many
 from retain.tables.remarks import SPARSE_TIMES, STALE_DAYS
 
 __all__ = ["describe_week"]

@@ -14,7 +14,7 @@ import pandas as pd
 
 from retain import drift, evaluate, tracking
 from retain.config import Config
-from retain.errors import RetainError
+from retain.errors import RetainError, many
 from retain.features import Feature
 from retain.jobs.acting import verdicts_on_reasons
 from retain.jobs.opening import Company, as_day, is_hindsight, open_company, settle_as_of
@@ -24,7 +24,6 @@ from retain.jobs.recording import uri_of
 from retain.model import Bundle, load_bundle
 from retain.report.wording import figure_name
 from retain.snapshots import ELIGIBLE, eligibility
-from retain.tables.mapping import many
 from retain.weeks import History
 
 __all__ = ["Advice", "Monitored", "monitor"]

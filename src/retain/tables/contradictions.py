@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from retain.tables.mapping import Finding, many
+from retain.errors import many
+from retain.tables.mapping import Finding
 from retain.tables.result import Tables
 from retain.tables.spec import BEHAVIOUR
 from retain.tables.sql import quoted, rows_of

@@ -111,16 +111,5 @@ class Counts:
         assert lost == 0, f"{lost} rows are neither used nor set aside"
 
 
-def many(n: int, one: str, several: str) -> str:
-    """Write a number with the words that agree with it.
-
-    Examples
-    --------
-    >>> many(1, "customer has", "customers have"), many(1200, "customer has", "customers have")
-    ('1 customer has', '1,200 customers have')
-    """
-    return f"{n:,} {one if n == 1 else several}"
-
-
 def _named(source: Any) -> str:
     return str(source) if isinstance(source, str | Path) else f"a {type(source).__name__}"

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from retain.errors import many
 from retain.tables.casting import text_of
 from retain.tables.dates import format_of
 from retain.tables.judging import FIRST_DAY, Judge
-from retain.tables.mapping import Finding, many
+from retain.tables.mapping import Finding
 from retain.tables.result import Tables
 from retain.tables.spec import BEHAVIOUR, SPECS
 from retain.tables.sql import quoted, rows_of, word
