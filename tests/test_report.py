@@ -16,6 +16,7 @@ from retain.errors import RetainError
 from retain.report import render_report, write_report
 from retain.report.customers import FULL_DETAIL, read_customers
 from retain.report.page import STATIC_ROWS
+from retain.report.wording import odds
 
 
 class Reader(HTMLParser):
@@ -74,6 +75,15 @@ def points_of(text):
     return round(
         float(text.replace(" pts", "").replace("%", "").replace("−", "-").replace("+", "")) * 10
     )
+
+
+def test_the_odds_that_are_said_are_those_of_the_percent_beside_them():
+    assert [odds(74), odds(25), odds(88)] == ["about 1 in 14", "about 1 in 40", "about 1 in 11"]
+    assert odds(9) == "less than 1 in 100" and odds(991) == "more than 99 in 100"
+    for per_mille in range(10, 991):
+        some, of = re.fullmatch(r"about (\d+) in (\d+)", odds(per_mille)).groups()
+        said = int(some) / int(of)
+        assert abs(said - per_mille / 1000) <= 0.12 * per_mille / 1000, odds(per_mille)
 
 
 def test_the_page_needs_no_outside_address(page, reader):
