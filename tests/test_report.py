@@ -176,6 +176,28 @@ def test_last_week_and_the_parts_of_the_change_add_up(page):
     assert seen > 30
 
 
+def test_changes_and_sums_are_those_of_the_figures_before_any_rounding(week):
+    """Rounded first, 4.24 % to 4.97 % makes +0.8 points, and 4.04 % to 5.02 % a rise by a point."""
+    scores = week["scores"].copy()
+    mine = scores.index[scores["eligible"].astype(bool)][:2]
+    scores["previous_probability"] = scores["churn_probability"]
+    scores.loc[mine, "previous_probability"] = [0.0424, 0.0404]
+    scores.loc[mine, "churn_probability"] = [0.0497, 0.0504 - 0.0002]
+    page = render_report(**{**week, "scores": scores})
+    first, second = (section_of(page, who) for who in scores.loc[mine, "customer_id"])
+
+    assert "0 customers rose by a point or more" in html.unescape(page)
+    assert "+0.7 pts" in html.unescape(first)
+    assert re.search(r"Rounding <b>\+0\.1 pts</b>", html.unescape(first))
+    assert "+1.0 pts" in html.unescape(second)
+    fields = data_of(page)["fields"]
+    assert not any(row[fields.index("rose")] for row in data_of(page)["rows"])
+
+    live = scores[scores["eligible"].astype(bool)]
+    exact = (live["churn_probability"] * live["mrr"]).sum()
+    assert f"EUR\xa0{exact:,.0f}" in html.unescape(page)
+
+
 def test_value_drivers_add_up_to_the_clv(page):
     seen = 0
     for body in re.findall(r'<ul class="sums">(.*?)</ul>', page, re.DOTALL):

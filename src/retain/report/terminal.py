@@ -142,9 +142,9 @@ def riskiest_table(
         ]
         lines = []
         for rank, row in enumerate(rows, 1):
-            p = tenths(defined(row["churn_probability"]) or 0.0)
-            before = defined(row.get("previous_probability"))
-            change = None if before is None else p - tenths(before)
+            probability = defined(row["churn_probability"]) or 0.0
+            p, before = tenths(probability), defined(row.get("previous_probability"))
+            change = None if before is None else tenths(probability - before)
             band = str(row.get("risk_band"))
             hue = {"high": "bold red", "watch": "yellow"}.get(band, "")
             moved = "red" if (change or 0) > 0 else "green" if (change or 0) < 0 else "dim"
