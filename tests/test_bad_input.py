@@ -334,6 +334,8 @@ def test_a_missing_file_is_named_with_its_neighbours(tmp_path: Path) -> None:
     payments().to_parquet(tmp_path / "payments.parquet")
     with pytest.raises(TableError, match=r"paymnts.parquet is missing; did you mean payments.par"):
         read(payments=Mapping(tmp_path / "paymnts.parquet"))
+    with pytest.raises(TableError, match=r"y.parquet is missing; that folder holds: payments.par"):
+        read(payments=Mapping(tmp_path / "loyalty.parquet"))
     with pytest.raises(TableError, match=r"there is no folder"):
         read(payments=Mapping(tmp_path / "nowhere" / "p.parquet"))
     with pytest.raises(TableError, match=r"no file matches"):

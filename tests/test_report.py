@@ -198,6 +198,19 @@ def test_changes_and_sums_are_those_of_the_figures_before_any_rounding(week):
     assert f"EUR\xa0{exact:,.0f}" in html.unescape(page)
 
 
+def test_a_sentence_of_two_signals_stands_once_beside_the_customer(week):
+    scores, drivers = week["scores"], week["drivers"].copy()
+    who = scores.loc[scores["eligible"].astype(bool), "customer_id"].iloc[0]
+    mine = (drivers["customer_id"] == who) & (drivers["target"] == "churn")
+    drivers.loc[mine, "contribution"] = [0.03 - 0.001 * n for n in range(mine.sum())]
+    drivers.loc[mine, "stability"] = 0.9
+    drivers.loc[mine, "sentence"] = ["Use fell"] * 2 + ["No NPS"] * (mine.sum() - 2)
+    page = render_report(**{**week, "drivers": drivers})
+    reasons = re.search(r'class="why-cell".*?</td>', section_of(page, who), re.DOTALL)[0]
+
+    assert re.findall(r"<bdi>(.*?)</bdi>", reasons) == ["Use fell", "No NPS"]
+
+
 def test_value_drivers_add_up_to_the_clv(page):
     seen = 0
     for body in re.findall(r'<ul class="sums">(.*?)</ul>', page, re.DOTALL):

@@ -102,6 +102,14 @@ def test_a_change_is_that_of_the_figures_before_they_are_rounded(week):
     assert "+0.8" not in text
 
 
+def test_a_sentence_of_two_signals_is_said_once_in_the_terminal(week):
+    same = week["scores"].assign(driver_1="Use fell", driver_2="Use fell", driver_3="No NPS")
+
+    text = shown(riskiest_table(same, n=1), 160)
+
+    assert (1, 1) == (text.count("Use fell"), text.count("No NPS"))
+
+
 def test_an_unsteady_first_driver_is_not_named_in_the_terminal_either(week):
     shaky = week["drivers"].assign(stability=0.2)
 

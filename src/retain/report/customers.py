@@ -121,6 +121,11 @@ class Customer:
         return tuple(d for d in self.drivers if d.points is None or d.points >= 0)
 
     @property
+    def said(self) -> tuple[str, ...]:
+        """What the raising drivers say; two that speak through the same figure say it once."""
+        return tuple(dict.fromkeys(d.sentence for d in self.raising))
+
+    @property
     def lowering(self) -> tuple[Driver, ...]:
         """Drivers that go with a lower probability, largest first."""
         return tuple(d for d in self.drivers if d.points is not None and d.points < 0)

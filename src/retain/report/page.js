@@ -79,7 +79,8 @@
   const reasons = (c) => {
     if (c.unstable) return [h("p", { class: "unsure" }, W.unstable), h("p", { class: "reason faint" }, h("bdi", {}, c.raising[0].sentence))];
     if (!c.raising.length) return h("p", { class: "unsure" }, W.no_reason);
-    return c.raising.slice(0, 2).map((d) => h("p", { class: "reason" }, h("bdi", {}, d.sentence)));
+    const said = [...new Set(c.raising.map((d) => d.sentence))];
+    return said.slice(0, 2).map((text) => h("p", { class: "reason" }, h("bdi", {}, text)));
   };
 
   const rowOf = (c) => {

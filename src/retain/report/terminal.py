@@ -121,9 +121,10 @@ def riskiest_table(
     def reason(row: Mapping[str, Any], wide: bool) -> str:
         if str(row["customer_id"]) in unsteady:
             return "No stable single reason"
-        said = [row.get(f"driver_{i}") for i in range(1, 3 if wide else 2)]
-        known = [str(text) for text in said if isinstance(text, str) and text]
-        return "\n".join(known) or "No signal stands out"
+        said = [row.get(f"driver_{i}") for i in range(1, 6)]
+        # two signals may speak through the same figure: it is said once
+        known = dict.fromkeys(str(text) for text in said if isinstance(text, str) and text)
+        return "\n".join(list(known)[: 2 if wide else 1]) or "No signal stands out"
 
     def build(wide: bool, plain: bool) -> RenderableType:
         left_out = len(scores) - len(live)
