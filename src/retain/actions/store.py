@@ -137,6 +137,7 @@ class Store:
     def __init__(self, engine: Engine, clock: Callable[[], datetime]) -> None:
         self.engine = engine
         self._clock = clock
+        self.is_log_empty = True  # as far as the last `forget` knows
 
     @property
     def database(self) -> str:
@@ -199,6 +200,9 @@ class Store:
     def forget(self, customer_id: str, *, actor: str) -> dict[str, int]:
         """Erase one customer from every table; the trail keeps that somebody was erased, not who.
 
+        Where somebody reads an SQLite file all the while, `is_log_empty` is False afterwards: the
+        log beside the file then holds the old rows until another call.
+
         Parameters
         ----------
         customer_id
@@ -223,13 +227,27 @@ class Store:
                         erased[table.name] = int(gone.rowcount)
             if erased:
                 write.log("forgot a customer", after=erased)
-        if erased and self.database == "sqlite":
-            # what was erased is overwritten with zeros (secure_delete); the log beside the file
-            # would still hold the old pages
-            with self.engine.connect() as connection:
-                raw: Any = connection.connection.dbapi_connection
-                raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        # also when nothing was erased now: a call before may have found the log in use
+        self.is_log_empty = self._empty_log()
         return erased
+
+    def _empty_log(self) -> bool:
+        """Bring what the log beside an SQLite file holds into the file, and empty it.
+
+        What was erased is overwritten with zeros in the file (secure_delete); the log would still
+        hold the old pages.
+
+        Returns
+        -------
+        bool
+            False: somebody has been reading for longer than we wait, so that the log must stay.
+        """
+        if self.database != "sqlite":
+            return True
+        with self.engine.connect() as connection:
+            raw: Any = connection.connection.dbapi_connection
+            is_held, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not is_held
 
     def close(self) -> None:
         """Let go of the database."""

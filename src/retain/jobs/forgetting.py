@@ -24,6 +24,10 @@ from retain.jobs.store import Store, partial
 __all__ = ["Forgotten", "forget"]
 
 KEPT_WEEKS = "weeks"  # folded from the sources, folded again when missing
+LOG_IN_USE = (
+    "the action store is being read at this moment (by `retain review`?), so the log beside its "
+    "file (ending in -wal) may still hold what was erased: end what reads it and run this again"
+)
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,7 @@ def forget(
     with files.locked("forget"), actions.open_store(settings.database_url()) as store:
         for table, n in store.forget(who, actor=actor).items():
             erased[f"action store: {table}"] = n
+        is_log_empty = store.is_log_empty
         if erased and (files.folder / KEPT_WEEKS).exists():
             count = sum(path.suffix == ".arrow" for path in _below(files.folder / KEPT_WEEKS))
             shutil.rmtree(files.folder / KEPT_WEEKS)
@@ -110,9 +115,10 @@ def forget(
     if not erased:
         raise StoreError(
             f"forget: nothing of {who!r} is kept in {files.folder}. Give the id as it stands in "
-            "the outputs."
+            "the outputs." + ("" if is_log_empty else f" But {LOG_IN_USE}.")
         )
-    return Forgotten(erased, _notes(settings, mentions, weeks_again, files))
+    notes = _notes(settings, mentions, weeks_again, files)
+    return Forgotten(erased, notes if is_log_empty else (*notes, LOG_IN_USE))
 
 
 def _notes(
