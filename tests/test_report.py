@@ -9,6 +9,7 @@ import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 from report_week import AS_OF, HOSTILE, make_week
 
@@ -16,7 +17,7 @@ from retain.errors import RetainError
 from retain.report import render_report, write_report
 from retain.report.customers import FULL_DETAIL, read_customers
 from retain.report.page import STATIC_ROWS
-from retain.report.wording import odds
+from retain.report.wording import money_short, odds
 
 
 class Reader(HTMLParser):
@@ -261,6 +262,24 @@ def test_the_page_says_its_one_sentence_and_its_notes(reader, week):
     assert "1 late: surveys" in text
     assert "Association, not cause" in text
     assert "because" not in text.lower()
+
+
+def test_the_sum_of_clv_says_whether_customers_who_cannot_leave_are_in_it(week):
+    scores, manifest = week["scores"].copy(), week["manifest"]
+    outside = ~scores["eligible"].astype(bool)
+    scores["clv"] = pd.to_numeric(scores["clv"]).mask(outside, 50_000.0)
+    live = scores.loc[~outside, "clv"].sum()
+
+    def clv_of(total):
+        said = {**manifest, "totals": {**manifest["totals"], "clv": float(total)}}
+        text = html.unescape(render_report(**{**week, "scores": scores, "manifest": said}))
+        return re.search(r"<dt>(CLV[^<]*)</dt><dd>([^<]*)</dd><dd[^>]*>([^<]*)</dd>", text).groups()
+
+    assert clv_of(live)[:2] == ("CLV, eligible customers", f"EUR\xa0{live:,.0f}")
+    label, amount, hint = clv_of(scores["clv"].sum())
+    assert label == "CLV, with those not eligible"
+    assert amount == f"EUR\xa0{scores['clv'].sum():,.0f}"
+    assert hint.endswith(f"; {money_short(live, 'EUR')} of it eligible")
 
 
 def test_an_unsteady_first_driver_is_not_named_as_the_reason(week):

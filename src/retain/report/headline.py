@@ -152,7 +152,12 @@ def page_head(
         years = manifest.get("clv_horizon_weeks")
         ahead = f"expected margin, {years} weeks ahead" if years else "expected discounted margin"
         figures.append(figure("Value at risk", whole(at_risk), "probability × CLV, summed"))
-        figures.append(figure("CLV, all customers", whole(clv), ahead))
+        # everyone has a value, also who cannot leave any more: who is counted is said
+        whose = "CLV, eligible customers"
+        if round(clv) > round(sums.get("clv", 0.0)):
+            whose = "CLV, with those not eligible"
+            ahead += f"; {money_short(sums.get('clv', 0.0), currency)} of it eligible"
+        figures.append(figure(whose, whole(clv), ahead))
     if known["mrr"]:
         hint = f"a month, of {money_short(mrr, currency)}"
         figures.append(figure("MRR at risk", whole(mrr_at_risk), hint))
