@@ -253,5 +253,5 @@ def test_an_owners_part_of_the_list_is_told_apart_from_the_whole(scored, capsys)
 def test_an_owner_whom_no_customer_has_is_refused_with_the_nearest_name(scored, capsys):
     assert main(["queue", str(scored), "--owner", "bo lee"]) == 2
     said = " ".join(capsys.readouterr().err.split())
-    assert "--owner bo lee: no customer and no play has that owner; did you mean Bo Li?" in said
+    assert "--owner bo lee: no customer and no play has that owner. Did you mean Bo Li?" in said
     assert "Ana Gómez, Bo Li, Dita Novák" in said

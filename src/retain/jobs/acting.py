@@ -334,9 +334,9 @@ def _must_be_an_owner(owner: str, known: set[str | None]) -> None:
         return
     near = {name.lower(): name for name in names}
     found = difflib.get_close_matches(owner.lower(), near, 1)
-    hint = f"did you mean {near[found[0]]}? " if found else ""
+    hint = f"Did you mean {near[found[0]]}? " if found else ""
     there = f"Owners this week: {some(names, 20)}." if names else "This week nobody has an owner."
-    raise ConfigError(f"--owner {owner}: no customer and no play has that owner; {hint}{there}")
+    raise ConfigError(f"--owner {owner}: no customer and no play has that owner. {hint}{there}")
 
 
 def hand_off(
