@@ -119,9 +119,9 @@ def test_a_reader_who_holds_the_log_is_told_of_and_the_next_run_empties_it(compa
         with page.reading() as connection:
             assert connection.exec_driver_sql("SELECT * FROM judgements").fetchall()
             done = forget(company, HOSTILE)
-            assert "(ending in -wal) may still hold what was erased" in done.notes[-1]
+            assert "(ending in -wal), may still hold bytes of what was erased" in done.notes[-1]
             assert kept_of(company, HOSTILE)
-            with pytest.raises(StoreError, match=r"nothing of .* But the action store is being"):
+            with pytest.raises(StoreError, match=r"nothing of .* But the action store is in use"):
                 forget(company, HOSTILE)
         with pytest.raises(StoreError, match=r"outputs\.$"):
             forget(company, HOSTILE)

@@ -17,6 +17,7 @@ was there before and after. A Store is safe to share between threads; processes 
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib import import_module
@@ -137,7 +138,7 @@ class Store:
     def __init__(self, engine: Engine, clock: Callable[[], datetime]) -> None:
         self.engine = engine
         self._clock = clock
-        self.is_log_empty = True  # as far as the last `forget` knows
+        self.is_gone = True  # of whatever the last `forget` erased, to the last byte
 
     @property
     def database(self) -> str:
@@ -200,8 +201,8 @@ class Store:
     def forget(self, customer_id: str, *, actor: str) -> dict[str, int]:
         """Erase one customer from every table; the trail keeps that somebody was erased, not who.
 
-        Where somebody reads an SQLite file all the while, `is_log_empty` is False afterwards: the
-        log beside the file then holds the old rows until another call.
+        Where somebody is at an SQLite file all the while, `is_gone` is False afterwards: bytes of
+        the old rows may then lie in the file, or in the log beside it, until another call.
 
         Parameters
         ----------
@@ -227,25 +228,29 @@ class Store:
                         erased[table.name] = int(gone.rowcount)
             if erased:
                 write.log("forgot a customer", after=erased)
-        # also when nothing was erased now: a call before may have found the log in use
-        self.is_log_empty = self._empty_log()
+        # also when nothing was erased now: a call before may have found the file in use
+        self.is_gone = self._wipe_leftovers()
         return erased
 
-    def _empty_log(self) -> bool:
-        """Bring what the log beside an SQLite file holds into the file, and empty it.
+    def _wipe_leftovers(self) -> bool:
+        """Write an SQLite file anew, without what its pages held before, and empty its log.
 
-        What was erased is overwritten with zeros in the file (secure_delete); the log would still
-        hold the old pages.
+        Rows that are erased are overwritten with zeros (secure_delete), but not the copies that
+        stay in the gaps of pages when rows move between them; the log holds the old pages, too.
 
         Returns
         -------
         bool
-            False: somebody has been reading for longer than we wait, so that the log must stay.
+            False: somebody has been at it for longer than we wait, so that something may be left.
         """
         if self.database != "sqlite":
             return True
         with self.engine.connect() as connection:
             raw: Any = connection.connection.dbapi_connection
+            try:
+                raw.execute("VACUUM")
+            except sqlite3.OperationalError:  # another writer, or no room for a second copy
+                return False
             is_held, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return not is_held
 
