@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -193,6 +195,24 @@ def test_what_was_forgotten_is_in_no_file_any_more(tmp_path):
         store.forget("C1", actor="ann")
         kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert b"unforgettable" not in kept
+
+
+def test_no_gap_of_a_page_keeps_what_was_forgotten(tmp_path):
+    """Rows that move between pages leave copies, which overwriting the rows does not reach."""
+    chance = random.Random(1)
+    people = [f"W{n:03d}Q" for n in range(60)]
+    with open_store(tmp_path / "a.db") as store:
+        with store.writing("ann") as write:
+            for day, who in itertools.product(range(30), people):
+                key = {"customer_id": who, "as_of": f"2026-{1 + day // 28:02}-{1 + day % 28:02}"}
+                write.save(
+                    "judgements", key, {"comment": "x" * chance.randrange(5, 700)}, version=0
+                )
+        for who in people[:20]:
+            store.forget(who, actor="ann")
+        kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert [] == [who for who in people[:20] if who.encode() in kept]
+    assert all(who.encode() in kept for who in people[20:])
 
 
 def test_the_clock_is_given_and_moments_are_utc(tmp_path):

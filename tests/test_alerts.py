@@ -16,6 +16,7 @@ from retain.actions.channels import EmailOut, FileOut, Refused, WebhookOut
 from retain.actions.letters import write_letter
 from retain.actions.reading_marks import held_out
 from retain.actions.sending import Pause, send_due
+from retain.actions.telling import alerts_line, what_became
 
 NINE = datetime(2026, 11, 16, 9, tzinfo=UTC)  # a Monday
 
@@ -536,3 +537,53 @@ def test_every_rule_says_what_to_do():
     for rule in RULES.values():
         assert 2 <= len(rule.title.split()) <= 5
         assert rule.todo.endswith(".")
+
+
+# ---- what is said of a pass --------------------------------------------------------------------
+
+
+def said_after(store, found, policy, clock, sent_by):
+    became = what_became(store, [one.key for one in found.new], policy, clock())
+    assert len(found.new) == sum(became.alerts.values())
+    return alerts_line(datetime(2026, 11, 16, 9), became, sent_by)
+
+
+def test_the_line_of_a_pass_adds_up_and_gives_the_reason_for_each_part(quick, clock, tmp_path):
+    out = FileOut(tmp_path / "out")
+    policy = Policy(channels=("file",), most_per_owner_and_day=2, held_out=frozenset({"C9"}))
+    rules = {"most_per_owner_and_day": 2, "held_out": frozenset({"C9"})}
+    first = raised(quick, [alert(no) for no in (1, 2, 3, 4, 9)], **rules)
+    done = sent(quick, [out], clock)
+    assert (
+        "2026-11-16 09:00: 5 new alerts = 2 sent alone + 2 sent in 1 digest + 1 withheld: about "
+        "customers left alone for comparison; messages sent: 3 by file"
+    ) == said_after(quick, first, policy, clock, done.sent)
+
+    used_up = raised(quick, [alert(no) for no in (5, 6)], **rules)
+    done = sent(quick, [out], clock)
+    assert (
+        "2026-11-16 09:00: 2 new alerts = 2 kept for a later digest (their owners have had 2 "
+        "single messages and that day's digest); messages sent: none"
+    ) == said_after(quick, used_up, policy, clock, done.sent)
+
+    clock.at += timedelta(days=1)
+    done = sent(quick, [out], clock)
+    assert "2026-11-16 09:00: 0 new alerts; messages sent: 1 by file (1 of earlier alerts)" == (
+        said_after(quick, raised(quick, []), policy, clock, done.sent)
+    )
+
+
+def test_what_waits_for_the_night_to_end_or_was_refused_is_said_so(quick, clock, tmp_path):
+    night = Policy(channels=("file",), quiet=Quiet(time(19), time(8)))
+    clock.at = NINE.replace(hour=21)
+    found = raised(quick, [alert(1)], quiet=night.quiet)
+    done = sent(quick, [], clock, quiet=night.quiet)
+    said = said_after(quick, found, night, clock, done.sent)
+    assert "1 new alert = 1 kept until the quiet hours end; messages sent: none" in said
+
+    clock.at = NINE + timedelta(days=1)
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file where the folder should be", encoding="utf-8")
+    done = sent(quick, [FileOut(blocked / "out")], clock)
+    said = said_after(quick, found, night, clock, done.sent)
+    assert "1 new alert = 1 not taken yet and tried again; messages sent: none" in said

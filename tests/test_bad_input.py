@@ -304,8 +304,11 @@ def test_whole_numbers_are_no_instants_and_the_error_says_how_to_convert(unit: s
 def test_another_date_format_is_guessed_in_the_finding_and_read_when_stated() -> None:
     frame = events(occurred_at=DAYS.strftime("%d/%m/%Y"))
     with read(usage=frame, payments=payments()) as tables:
-        assert "datetime_format: '%d/%m/%Y'" in told(tables, "usage", "not a date")
+        assert "datetime_format: '%d/%m/%Y'" in told(
+            tables, "usage", "set aside: occurred_at is not a date"
+        )
         assert "None of the 30 rows" in tables.errors[0].message
+        assert "occurred_at is not a date (30 rows" in tables.errors[0].message
     with read(usage=Mapping(frame, datetime_format="%d/%m/%Y")) as tables:
         assert tables.counts["usage"].used == 30
     numbers = events(occurred_at=DAYS.strftime("%Y%m%d").astype(int))
@@ -331,6 +334,8 @@ def test_a_missing_file_is_named_with_its_neighbours(tmp_path: Path) -> None:
     payments().to_parquet(tmp_path / "payments.parquet")
     with pytest.raises(TableError, match=r"paymnts.parquet is missing; did you mean payments.par"):
         read(payments=Mapping(tmp_path / "paymnts.parquet"))
+    with pytest.raises(TableError, match=r"y.parquet is missing; that folder holds: payments.par"):
+        read(payments=Mapping(tmp_path / "loyalty.parquet"))
     with pytest.raises(TableError, match=r"there is no folder"):
         read(payments=Mapping(tmp_path / "nowhere" / "p.parquet"))
     with pytest.raises(TableError, match=r"no file matches"):

@@ -213,6 +213,41 @@ def test_numbers_where_dates_should_be_are_refused(company):
     refused(company, r"payments.*paid_at", "expected")
 
 
+def test_a_refusal_says_in_its_first_line_for_what_most_rows_are_set_aside(company):
+    def decimal_comma(table):
+        said = table["amount"].astype(object).map(lambda amount: f"{amount}".replace(".", ","))
+        said.iloc[:3] = None
+        return table.assign(amount=said.astype("string"))
+
+    company.change("payments", decimal_comma)
+    rows = len(company.table("payments"))
+
+    ran = refused(company, command="score")
+    (line,) = ran.err.splitlines()
+    assert f"payments.amount: None of the {rows:,} rows can be used: " in line
+    assert re.search(r"amount is not a number \([\d,]+ rows, as in row \d+: -?\d+,\d+; 2?", line)
+    assert "Expected digits with a decimal point" in line
+    assert "below" not in line
+
+
+def test_where_one_table_breaks_all_others_the_first_line_names_it(company):
+    company.change("customers", lambda table: table.iloc[:0])
+
+    ran = refused(company, command="score")
+    (line,) = ran.err.splitlines()
+    assert "retain: the data cannot be used: customers: " in line
+    assert "customers.parquet holds no rows." in line
+    assert re.search(r"\d more errors, in [\w, ]*payments[\w, ]*: see `retain check`\.$", line)
+
+
+def test_a_single_row_that_is_set_aside_is_told_in_the_singular(company):
+    company.change("payments", spoilt_payments)
+    ran = company.run("check")
+    rows = len(company.table("payments"))
+
+    assert f"1 of {rows:,} rows is set aside: missing amount" in " ".join(ran.out.split())
+
+
 def test_mixed_currencies_are_refused_with_their_counts(company):
     company.change(
         "payments",

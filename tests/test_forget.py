@@ -97,6 +97,37 @@ def test_nothing_of_the_customer_is_left_and_the_others_are(company):
     assert any("own tables" in note for note in done.notes)
 
 
+def kept_of(company, who=WHO):
+    """How often the action store's files, the log beside it included, name a customer."""
+    about = f"about {who}".encode()
+    files = sorted(company.store.glob("actions.db*"))
+    return sum(path.read_bytes().count(about) for path in files)
+
+
+def test_an_open_page_does_not_keep_the_customer_in_the_log(company):
+    with actions.open_store(company.database_url()) as page:
+        assert page.rows("SELECT * FROM judgements")
+        forget(company, HOSTILE)
+
+        assert 0 == kept_of(company, HOSTILE)
+        assert 0 == (company.store / "actions.db-wal").stat().st_size
+
+
+def test_a_reader_who_holds_the_log_is_told_of_and_the_next_run_empties_it(company, monkeypatch):
+    monkeypatch.setattr("retain.actions.store.PATIENCE_S", 0)
+    with actions.open_store(company.database_url()) as page:
+        with page.reading() as connection:
+            assert connection.exec_driver_sql("SELECT * FROM judgements").fetchall()
+            done = forget(company, HOSTILE)
+            assert "(ending in -wal), may still hold bytes of what was erased" in done.notes[-1]
+            assert kept_of(company, HOSTILE)
+            with pytest.raises(StoreError, match=r"nothing of .* But the action store is in use"):
+                forget(company, HOSTILE)
+        with pytest.raises(StoreError, match=r"outputs\.$"):
+            forget(company, HOSTILE)
+        assert 0 == kept_of(company, HOSTILE)
+
+
 def test_the_weeks_book_still_adds_up(company):
     folder = Store(company.store).week(AS_OF)
     before = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))

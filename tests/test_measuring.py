@@ -341,6 +341,21 @@ def test_a_slip_is_told_with_what_was_meant(company, tmp_path, capsys, words, to
     assert told in said.err
 
 
+@pytest.mark.usefixtures("read_once")
+def test_a_misspelt_column_in_the_configuration_is_told_with_file_and_line(
+    company, tmp_path, capsys
+):
+    path = branch(company, tmp_path, metrics={"by": ["plan", "segmnt"]})
+    (line,) = [n for n, text in enumerate(path.read_text().splitlines(), 1) if "segmnt" in text]
+    said = run(capsys, "metrics", path)
+
+    assert 2 == said.code
+    assert (
+        f"{path}:{line}: metrics.by: 'segmnt': customers have no such column; did you" in said.err
+    )
+    assert "--by" not in said.err
+
+
 def test_an_unknown_metric_or_parameter_in_the_configuration_is_told(company, tmp_path):
     for settings, told in (
         ({"targets": {"npss": 3}}, "metrics.targets: npss is not a metric; did you mean nps"),

@@ -51,6 +51,8 @@ def test_without_outcomes_or_hold_out_it_says_what_is_missing():
     waiting = units(10, 0, 90, 0).assign(has_left=np.nan)
     assert 13 == effect_of_acting(waiting, horizon_weeks=13).more_weeks
     assert "13 weeks after" in effect_of_acting(waiting, horizon_weeks=13).said
+    assert "at least 13 more weeks" in effect_of_acting(waiting, horizon_weeks=13).said
+    assert effect_of_acting(waiting, horizon_weeks=1).said.endswith("; at least 1 more week")
     assert "nobody was drawn to be left alone" in effect_of_acting(units(0, 0, 50, 5)).said
     assert "nobody has been on the list" in effect_of_acting(units(0, 0, 0, 0)).said
 

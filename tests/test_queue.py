@@ -7,8 +7,11 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 import pytest
+from review_company import AS_OF, RULES, configured, write_files, written_week
 
 from retain.actions.queue import Play, QueueRules, Standing, draw, make_queue
+from retain.cli import main
+from retain.jobs import queue
 
 DAY = date(2026, 11, 15)
 NO_REASONS = pd.DataFrame(
@@ -219,3 +222,36 @@ def test_without_any_value_risk_alone_orders():
 def test_who_is_not_eligible_is_never_listed_and_an_empty_week_gives_an_empty_list():
     assert [] == list(make_queue(FIVE.assign(eligible=False), NO_REASONS, DAY, rules())["why"])
     assert [] == list(make_queue(FIVE.iloc[:0], NO_REASONS, DAY, rules())["why"])
+
+
+# ---- as it is printed ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def scored(tmp_path, monkeypatch):
+    """The configuration of a company with one scored week, on a wide terminal."""
+    monkeypatch.setenv("COLUMNS", "200")
+    store = tmp_path / "store"
+    write_files(store, written_week(hostile=False))
+    return configured(store, f"sqlite:///{store / 'actions.db'}")
+
+
+def test_an_owners_part_of_the_list_is_told_apart_from_the_whole(scored, capsys):
+    whole = queue(scored)
+    mine = queue(scored, owner="Bo Li")
+    counts = [(part.listed["status"] == "contact").sum() for part in (mine, whole)]
+
+    assert 0 < counts[0] < counts[1] == RULES.capacity_per_week
+    assert main(["queue", str(scored), "--owner", "Bo Li"]) == 0
+    printed = capsys.readouterr().out
+    assert f"for Bo Li {counts[0]} to contact" in printed
+    assert f"the whole list, all owners together: {counts[1]} of 8 places taken" in printed
+    assert main(["queue", str(scored)]) == 0
+    assert f"{AS_OF}: {counts[1]} of 8 places taken, by value" in capsys.readouterr().out
+
+
+def test_an_owner_whom_no_customer_has_is_refused_with_the_nearest_name(scored, capsys):
+    assert main(["queue", str(scored), "--owner", "bo lee"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "--owner bo lee: no customer and no play has that owner. Did you mean Bo Li?" in said
+    assert "Ana Gómez, Bo Li, Dita Novák" in said

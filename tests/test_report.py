@@ -9,6 +9,7 @@ import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 from report_week import AS_OF, HOSTILE, make_week
 
@@ -16,6 +17,7 @@ from retain.errors import RetainError
 from retain.report import render_report, write_report
 from retain.report.customers import FULL_DETAIL, read_customers
 from retain.report.page import STATIC_ROWS
+from retain.report.wording import money_short, odds
 
 
 class Reader(HTMLParser):
@@ -74,6 +76,16 @@ def points_of(text):
     return round(
         float(text.replace(" pts", "").replace("%", "").replace("−", "-").replace("+", "")) * 10
     )
+
+
+def test_the_odds_that_are_said_are_those_of_the_percent_beside_them():
+    assert [odds(74), odds(25), odds(88)] == ["about 1 in 14", "about 1 in 40", "about 1 in 11"]
+    assert odds(9) == "less than 1 in 100"
+    assert odds(991) == "more than 99 in 100"
+    for per_mille in range(10, 991):
+        some, of = re.fullmatch(r"about (\d+) in (\d+)", odds(per_mille)).groups()
+        said = int(some) / int(of)
+        assert abs(said - per_mille / 1000) <= 0.12 * per_mille / 1000, odds(per_mille)
 
 
 def test_the_page_needs_no_outside_address(page, reader):
@@ -165,6 +177,41 @@ def test_last_week_and_the_parts_of_the_change_add_up(page):
     assert seen > 30
 
 
+def test_changes_and_sums_are_those_of_the_figures_before_any_rounding(week):
+    """Rounded first, 4.24 % to 4.97 % makes +0.8 points, and 4.04 % to 5.02 % a rise by a point."""
+    scores = week["scores"].copy()
+    mine = scores.index[scores["eligible"].astype(bool)][:2]
+    scores["previous_probability"] = scores["churn_probability"]
+    scores.loc[mine, "previous_probability"] = [0.0424, 0.0404]
+    scores.loc[mine, "churn_probability"] = [0.0497, 0.0504 - 0.0002]
+    page = render_report(**{**week, "scores": scores})
+    first, second = (section_of(page, who) for who in scores.loc[mine, "customer_id"])
+
+    assert "0 customers rose by a point or more" in html.unescape(page)
+    assert "+0.7 pts" in html.unescape(first)
+    assert re.search(r"Rounding <b>\+0\.1 pts</b>", html.unescape(first))
+    assert "+1.0 pts" in html.unescape(second)
+    fields = data_of(page)["fields"]
+    assert not any(row[fields.index("rose")] for row in data_of(page)["rows"])
+
+    live = scores[scores["eligible"].astype(bool)]
+    exact = (live["churn_probability"] * live["mrr"]).sum()
+    assert f"EUR\xa0{exact:,.0f}" in html.unescape(page)
+
+
+def test_a_sentence_of_two_signals_stands_once_beside_the_customer(week):
+    scores, drivers = week["scores"], week["drivers"].copy()
+    who = scores.loc[scores["eligible"].astype(bool), "customer_id"].iloc[0]
+    mine = (drivers["customer_id"] == who) & (drivers["target"] == "churn")
+    drivers.loc[mine, "contribution"] = [0.03 - 0.001 * n for n in range(mine.sum())]
+    drivers.loc[mine, "stability"] = 0.9
+    drivers.loc[mine, "sentence"] = ["Use fell"] * 2 + ["No NPS"] * (mine.sum() - 2)
+    page = render_report(**{**week, "drivers": drivers})
+    reasons = re.search(r'class="why-cell".*?</td>', section_of(page, who), re.DOTALL)[0]
+
+    assert re.findall(r"<bdi>(.*?)</bdi>", reasons) == ["Use fell", "No NPS"]
+
+
 def test_value_drivers_add_up_to_the_clv(page):
     seen = 0
     for body in re.findall(r'<ul class="sums">(.*?)</ul>', page, re.DOTALL):
@@ -215,6 +262,24 @@ def test_the_page_says_its_one_sentence_and_its_notes(reader, week):
     assert "1 late: surveys" in text
     assert "Association, not cause" in text
     assert "because" not in text.lower()
+
+
+def test_the_sum_of_clv_says_whether_customers_who_cannot_leave_are_in_it(week):
+    scores, manifest = week["scores"].copy(), week["manifest"]
+    outside = ~scores["eligible"].astype(bool)
+    scores["clv"] = pd.to_numeric(scores["clv"]).mask(outside, 50_000.0)
+    live = scores.loc[~outside, "clv"].sum()
+
+    def clv_of(total):
+        said = {**manifest, "totals": {**manifest["totals"], "clv": float(total)}}
+        text = html.unescape(render_report(**{**week, "scores": scores, "manifest": said}))
+        return re.search(r"<dt>(CLV[^<]*)</dt><dd>([^<]*)</dd><dd[^>]*>([^<]*)</dd>", text).groups()
+
+    assert clv_of(live)[:2] == ("CLV, eligible customers", f"EUR\xa0{live:,.0f}")
+    label, amount, hint = clv_of(scores["clv"].sum())
+    assert label == "CLV, with those not eligible"
+    assert amount == f"EUR\xa0{scores['clv'].sum():,.0f}"
+    assert hint.endswith(f"; {money_short(live, 'EUR')} of it eligible")
 
 
 def test_an_unsteady_first_driver_is_not_named_as_the_reason(week):

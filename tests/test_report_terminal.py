@@ -93,6 +93,23 @@ def test_the_riskiest_come_first_with_the_signals_that_go_with_them(week):
     assert f"{best['churn_probability']:.1%}" in text
 
 
+def test_a_change_is_that_of_the_figures_before_they_are_rounded(week):
+    scores = week["scores"].assign(churn_probability=0.0497, previous_probability=0.0424)
+
+    text = shown(riskiest_table(scores, n=3), 140)
+
+    assert text.count("+0.7") == 3  # 5.0 less 4.2 is 0.8
+    assert "+0.8" not in text
+
+
+def test_a_sentence_of_two_signals_is_said_once_in_the_terminal(week):
+    same = week["scores"].assign(driver_1="Use fell", driver_2="Use fell", driver_3="No NPS")
+
+    text = shown(riskiest_table(same, n=1), 160)
+
+    assert (1, 1) == (text.count("Use fell"), text.count("No NPS"))
+
+
 def test_an_unsteady_first_driver_is_not_named_in_the_terminal_either(week):
     shaky = week["drivers"].assign(stability=0.2)
 

@@ -229,7 +229,9 @@ def test_a_training_is_champion_or_not_as_told(uri, tmp_path):
     told = {"uri": uri, "experiment": "acme", "registered_model": "as-told"}
     first = record_training(record(tmp_path, "a"), champion=False, **told)
     assert not first.is_champion
-    with pytest.raises(RetainError, match=r"no version is the champion; there are 1 \(2026-11-15"):
+    with pytest.raises(
+        RetainError, match=r"no version is the champion; registered: version 1 \(2026-11-15"
+    ):
         champion_bundle(tmp_path, uri=uri, registered_model="as-told")
     second = record_training(record(tmp_path, "b"), champion=True, **told)
     assert second.is_champion
@@ -331,7 +333,9 @@ def test_an_unknown_model_or_version_says_what_there_is(uri, first, tmp_path):
     assert list_versions(uri=uri, registered_model="it's new") == ()
     with pytest.raises(RetainError, match=r"nothing registered under this name yet. Run `retain"):
         champion_bundle(tmp_path, uri=uri, registered_model="it's new")
-    with pytest.raises(RetainError, match=r"no version '9'; there are 1 \(2026-11-15-one"):
+    with pytest.raises(
+        RetainError, match=r"no version '9'; registered: version 1 \(2026-11-15-one"
+    ):
         promote(9, uri=uri, registered_model=MODEL)
 
 

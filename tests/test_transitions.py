@@ -83,6 +83,15 @@ def test_a_rise_into_the_high_band_is_told_with_numbers_and_drivers():
     ] == [(e.text, e.source) for e in one.evidence]
 
 
+def test_two_signals_that_speak_through_one_figure_are_evidence_once():
+    said = {f"driver_{n}": text for n, text in enumerate(["Use fell", "Use fell", "No NPS"], 1)}
+    more = {"driver_4": "Renewal near", "driver_5": "Few users"}
+    (one,) = newly_at_risk(weeks([row("C1")], [row("C1", "high", 0.23, **said, **more)]), **AHEAD)
+
+    texts = [evidence.text for evidence in one.evidence]
+    assert ["Use fell", "No NPS", "Renewal near"] == texts[1:]
+
+
 def test_who_was_at_risk_before_is_not_new_even_after_a_week_in_watch():
     flapping = weeks([row("C1", "high", 0.2)], [row("C1", "watch", 0.1)], [row("C1", "high", 0.2)])
 

@@ -57,7 +57,9 @@ def test_a_first_pass_tells_the_week_and_what_happened_since(company):
     assert sorted([*RISK, ("failed_payment", "C050"), ("detractor", "C051")]) == company.told()
     assert done.ok
     assert {"file": 6} == done.sent.sent
-    assert "2026-11-17 12:00: 6 new alerts; sent: 6 by file" == done.lines[0]
+    assert (
+        "2026-11-17 12:00: 6 new alerts = 6 sent alone; messages sent: 6 by file" == done.lines[0]
+    )
     assert 0 == company.status()["repeated"]
 
 

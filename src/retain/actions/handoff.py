@@ -161,8 +161,10 @@ def handoff_rows(store: Store, as_of: date | str | None = None) -> pd.DataFrame:
     )
     if week is None:
         raise StoreError(
-            f"hand-off: {asked or 'no week'} is not in the action store. Score it first: retain "
-            "score CONFIG"
+            f"hand-off: the week of {asked} is not in the action store. Score it first: retain "
+            f"score CONFIG --as-of {asked}"
+            if asked
+            else "hand-off: no week is in the action store. Score one first: retain score CONFIG"
         )
     day, manifest = week["as_of"], json.loads(week["manifest"])
     frame = pd.DataFrame(

@@ -144,7 +144,7 @@ def effect_of_acting(units: pd.DataFrame, *, horizon_weeks: int = 13, seed: int 
     if is_certain:
         said = figures
     else:
-        wait = "no end in sight at this pace" if more is None else f"about {more} more weeks"
+        wait = "no end in sight at this pace" if more is None else f"about {_weeks(more)}"
         said = f"no effect is claimed; {figures}; not enough data yet: {wait}"
     return Effect(
         n_contact,
@@ -159,6 +159,10 @@ def effect_of_acting(units: pd.DataFrame, *, horizon_weeks: int = 13, seed: int 
         more,
         said,
     )
+
+
+def _weeks(more: int) -> str:
+    return f"{more} more week{'s' * (more != 1)}"
 
 
 def _nothing_yet(
@@ -179,7 +183,7 @@ def _nothing_yet(
     if len(units) and both:
         day = pd.to_datetime(units["entered_week"])
         more = max(horizon_weeks - int((day.max() - day.min()).days // 7), 1)
-        said = f"{said}; at least {more} more weeks"
+        said = f"{said}; at least {_weeks(more)}"
     return Effect(
         n_contact,
         n_held,

@@ -17,6 +17,7 @@ was there before and after. A Store is safe to share between threads; processes 
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib import import_module
@@ -137,6 +138,7 @@ class Store:
     def __init__(self, engine: Engine, clock: Callable[[], datetime]) -> None:
         self.engine = engine
         self._clock = clock
+        self.is_gone = True  # of whatever the last `forget` erased, to the last byte
 
     @property
     def database(self) -> str:
@@ -199,6 +201,9 @@ class Store:
     def forget(self, customer_id: str, *, actor: str) -> dict[str, int]:
         """Erase one customer from every table; the trail keeps that somebody was erased, not who.
 
+        Where somebody is at an SQLite file all the while, `is_gone` is False afterwards: bytes of
+        the old rows may then lie in the file, or in the log beside it, until another call.
+
         Parameters
         ----------
         customer_id
@@ -223,13 +228,31 @@ class Store:
                         erased[table.name] = int(gone.rowcount)
             if erased:
                 write.log("forgot a customer", after=erased)
-        if erased and self.database == "sqlite":
-            # what was erased is overwritten with zeros (secure_delete); the log beside the file
-            # would still hold the old pages
-            with self.engine.connect() as connection:
-                raw: Any = connection.connection.dbapi_connection
-                raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        # also when nothing was erased now: a call before may have found the file in use
+        self.is_gone = self._wipe_leftovers()
         return erased
+
+    def _wipe_leftovers(self) -> bool:
+        """Write an SQLite file anew, without what its pages held before, and empty its log.
+
+        Rows that are erased are overwritten with zeros (secure_delete), but not the copies that
+        stay in the gaps of pages when rows move between them; the log holds the old pages, too.
+
+        Returns
+        -------
+        bool
+            False: somebody has been at it for longer than we wait, so that something may be left.
+        """
+        if self.database != "sqlite":
+            return True
+        with self.engine.connect() as connection:
+            raw: Any = connection.connection.dbapi_connection
+            try:
+                raw.execute("VACUUM")
+            except sqlite3.OperationalError:  # another writer, or no room for a second copy
+                return False
+            is_held, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not is_held
 
     def close(self) -> None:
         """Let go of the database."""

@@ -32,6 +32,7 @@ DAYS = 7
 LONGEST_GAP_WEEKS = 4  # an older week before is no "since last week" any more
 FEWEST_ALIKE = 30  # a segment with fewer customers is compared with everybody
 EVENING = time(23, 59, 59)
+MOST_DRIVERS = 5  # columns of a week that may hold sentences of one kind
 
 
 def at_risk_by_week(weeks: Sequence[pd.DataFrame]) -> list[set[str]]:
@@ -414,8 +415,10 @@ def _estimate(row: Any) -> tuple[Evidence, ...]:
 
 
 def _drivers(row: Any, prefix: str, most: int) -> tuple[Evidence, ...]:
-    said = [row.get(f"{prefix}{rank}") for rank in range(1, most + 1)]
-    return tuple(Evidence(s, f"drivers {row['as_of']}") for s in said if isinstance(s, str))
+    said = [row.get(f"{prefix}{rank}") for rank in range(1, MOST_DRIVERS + 1)]
+    # two signals may speak through the same figure: it is said once
+    distinct = list(dict.fromkeys(text for text in said if isinstance(text, str)))[:most]
+    return tuple(Evidence(text, f"drivers {row['as_of']}") for text in distinct)
 
 
 def _alert(

@@ -67,11 +67,11 @@ def _queue(given: Any) -> int:
         found = queue(given.config, owner=given.owner, progress=listener)
     from retain.report import queues
 
-    _print(queues.queue_table(found.listed, currency=found.currency))
+    _print(queues.queue_table(found.listed, currency=found.currency, owner=found.owner))
     _say("")
     _print(queues.next_table(found.listed))
     _say("")
-    _write(queues.queue_line(found.as_of, found.listed, found.capacity, found.ordered_by))
+    _write(queues.queue_line(found))
     return DONE
 
 

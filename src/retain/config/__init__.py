@@ -4,7 +4,7 @@ Only this room knows how the file is written. Below `jobs` and `cli` arguments a
 """
 
 from retain.config.listing import describe_config, redact
-from retain.config.reading import load_config
+from retain.config.reading import load_config, place_of
 from retain.config.settings import Config, TableConfig
 
-__all__ = ["Config", "TableConfig", "describe_config", "load_config", "redact"]
+__all__ = ["Config", "TableConfig", "describe_config", "load_config", "place_of", "redact"]

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from retain.config.settings import SERVERS, Config, meaning_of, settings_at
 from retain.errors import ConfigError, some
 
-__all__ = ["load_config"]
+__all__ = ["load_config", "place_of"]
 
 
 def load_config(path: str | Path) -> Config:
@@ -55,6 +55,26 @@ def load_config(path: str | Path) -> Config:
         raise ConfigError(f"{path}: cannot be read ({problem.strerror})") from None
     given, lines = _parse(text, str(path))
     return build(given, path.resolve().parent, str(path), lines)
+
+
+def place_of(path: str | Path, *at: str) -> str:
+    """Say where a setting stands, for what is wrong with it only beside the data.
+
+    Parameters
+    ----------
+    path
+        The YAML file, as it was loaded.
+    at
+        The names that lead to the setting, a place in a list among them: ``"metrics", "by", "0"``.
+
+    Returns
+    -------
+    str
+        File and line, as in ``acme.yaml:12``; the file alone when the setting is not in it.
+    """
+    _, lines = _parse(Path(path).read_text(encoding="utf-8-sig"), str(path))
+    line = next((lines[at[:n]] for n in range(len(at), 0, -1) if at[:n] in lines), None)
+    return f"{path}:{line}" if line else str(path)
 
 
 class _Loader(yaml.SafeLoader):
@@ -190,10 +210,12 @@ def _tell(error: Any, given: dict[str, Any], name: str, lines: dict[tuple[str, .
     what = error["msg"].removeprefix("Value error, ")
     what = what[0].lower() + what[1:] if what.startswith("Input") else what
     found = error.get("input")
-    shown = f", found {found!r}" if isinstance(found, str | int | float) else ""
+    is_plain = isinstance(found, str | int | float) and repr(found) not in what
+    shown = f", found {found!r}" if is_plain else ""
     shown = shown or (f", found {_kind(found)}" if what.startswith("input") else "")
     meaning = meaning_of(at)
-    tail = f". {meaning}" if meaning else ""
+    stop = " " if what.endswith("?") and not shown else ". "
+    tail = f"{stop}{meaning}" if meaning else ""
     return f"{where}: {f'{setting}: ' if setting else ''}{what}{shown}{tail}"
 
 

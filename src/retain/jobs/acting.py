@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -25,7 +27,7 @@ from retain.actions.importing import import_week
 from retain.actions.keeping import keep_queue
 from retain.actions.queue import Play, QueueRules
 from retain.config import Config, load_config
-from retain.errors import RetainError, StoreError
+from retain.errors import ConfigError, RetainError, StoreError, some
 from retain.jobs.opening import Company, as_day, is_hindsight
 from retain.jobs.outcomes import outcomes
 from retain.jobs.progress import Listener, silent
@@ -63,6 +65,10 @@ class Queued:
         Of the amounts.
     ordered_by
         ``value at risk`` or ``uplift``.
+    owner
+        Whose customers `listed` holds; None: everybody's.
+    taken, left_alone
+        Customers to contact, and left alone at random, on the whole list, whoever owns them.
     """
 
     as_of: date
@@ -70,6 +76,9 @@ class Queued:
     capacity: int
     currency: str
     ordered_by: str
+    owner: str | None = None
+    taken: int = 0
+    left_alone: int = 0
 
 
 def queue_rules(config: Config) -> QueueRules:
@@ -274,6 +283,8 @@ def queue(
     ------
     StoreError
         When nothing has been scored yet.
+    ConfigError
+        When no customer has that owner and no play names it; the nearest name is given.
     """
     settings = config if isinstance(config, Config) else load_config(config)
     with open_actions(settings, progress=progress) as store:
@@ -293,7 +304,14 @@ def queue(
             "LEFT JOIN items i ON i.id = l.item_id WHERE l.as_of = :as_of ORDER BY l.place",
             as_of=week["as_of"],
         )
+        owned = store.rows(
+            "SELECT DISTINCT owner FROM scores WHERE as_of = :as_of", as_of=week["as_of"]
+        )
+    if owner is not None:
+        listed_owners = {row[who] for row in rows for who in ("owner", "play_owner")}
+        _must_be_an_owner(owner, {row["owner"] for row in owned} | listed_owners)
     frame = pd.DataFrame(rows)
+    whole = Counter(row["status"] for row in rows)
     if owner is not None and len(frame):
         frame = frame[(frame["owner"] == owner) | (frame["play_owner"] == owner)]
     summary: dict[str, Any] = json.loads(week["queue"])
@@ -303,7 +321,22 @@ def queue(
         summary["capacity"],
         settings.currency,
         summary["ordered_by"],
+        owner,
+        whole["contact"],
+        whole["holdout"],
     )
+
+
+def _must_be_an_owner(owner: str, known: set[str | None]) -> None:
+    """Refuse a name that nobody has, rather than show an empty list."""
+    names = sorted(name for name in known if name)
+    if owner in names:
+        return
+    near = {name.lower(): name for name in names}
+    found = difflib.get_close_matches(owner.lower(), near, 1)
+    hint = f"Did you mean {near[found[0]]}? " if found else ""
+    there = f"Owners this week: {some(names, 20)}." if names else "This week nobody has an owner."
+    raise ConfigError(f"--owner {owner}: no customer and no play has that owner. {hint}{there}")
 
 
 def hand_off(

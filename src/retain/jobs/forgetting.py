@@ -24,6 +24,11 @@ from retain.jobs.store import Store, partial
 __all__ = ["Forgotten", "forget"]
 
 KEPT_WEEKS = "weeks"  # folded from the sources, folded again when missing
+STORE_IN_USE = (
+    "the action store is in use at this moment (by `retain review`?), so its file, or the log "
+    "beside it (ending in -wal), may still hold bytes of what was erased: end what uses it, see that "
+    "the disk has room for a second copy, and run this again"
+)
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,7 @@ def forget(
     with files.locked("forget"), actions.open_store(settings.database_url()) as store:
         for table, n in store.forget(who, actor=actor).items():
             erased[f"action store: {table}"] = n
+        is_gone = store.is_gone
         if erased and (files.folder / KEPT_WEEKS).exists():
             count = sum(path.suffix == ".arrow" for path in _below(files.folder / KEPT_WEEKS))
             shutil.rmtree(files.folder / KEPT_WEEKS)
@@ -110,9 +116,10 @@ def forget(
     if not erased:
         raise StoreError(
             f"forget: nothing of {who!r} is kept in {files.folder}. Give the id as it stands in "
-            "the outputs."
+            "the outputs." + ("" if is_gone else f" But {STORE_IN_USE}.")
         )
-    return Forgotten(erased, _notes(settings, mentions, weeks_again, files))
+    notes = _notes(settings, mentions, weeks_again, files)
+    return Forgotten(erased, notes if is_gone else (*notes, STORE_IN_USE))
 
 
 def _notes(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from retain import tracking
-from retain.config import Config, load_config
+from retain.config import Config, load_config, place_of
 from retain.errors import ConfigError, SnapshotError, TableError, some
 from retain.jobs.accounting import Account, accounts_of
 from retain.jobs.calculating import Asked, Calculating, choose, known
@@ -120,7 +120,7 @@ def measure(
                 f"period {wanted.label}: begins after the data, which end on "
                 f"{company.tables.data_until}. Name an earlier one, or bring newer data."
             )
-        columns = _columns(company, settings.by if by is None else by)
+        columns = _columns(company, settings.by if by is None else by, _named_by(config, by))
         whole = [wanted.previous(n) for n in range(settings.periods - 1, 0, -1)] + [wanted]
         health = _Health(company, whole)
         calculating = Calculating(company, made=health.tables)
@@ -233,8 +233,24 @@ def _period(period: str | None, start: date | str | None, end: date | str | None
     return Period(first, last + timedelta(1))
 
 
-def _columns(company: Company, by: str | Sequence[str]) -> tuple[str, ...]:
-    """Check the columns to split by."""
+def _named_by(config: Config | str | Path, by: object) -> Callable[[str], str]:
+    """Give what says where a column to split by was named: as an option, or in the settings."""
+    if by is not None:
+        return lambda name: f"--by {name}"
+    if isinstance(config, Config):
+        return lambda name: f"metrics.by: {name!r}"
+
+    def in_the_file(name: str) -> str:
+        at = [word.strip() for word in load_config(config).metrics.by].index(name)
+        return f"{place_of(config, 'metrics', 'by', str(at))}: metrics.by: {name!r}"
+
+    return in_the_file
+
+
+def _columns(
+    company: Company, by: str | Sequence[str], named: Callable[[str], str]
+) -> tuple[str, ...]:
+    """Check the columns to split by; `named` says where one was named."""
     words = by.split(",") if isinstance(by, str) else by
     names = tuple(dict.fromkeys(word.strip() for word in words if word.strip()))
     brought = (*company.tables.columns["customers"], *company.tables.attributes)
@@ -242,7 +258,7 @@ def _columns(company: Company, by: str | Sequence[str]) -> tuple[str, ...]:
         if name not in brought or name == "customer_id":
             near = difflib.get_close_matches(name, brought, 1)
             hint = f"did you mean {near[0]}?" if near else f"there are {some(brought, 20)}"
-            raise ConfigError(f"--by {name}: customers have no such column; {hint}")
+            raise ConfigError(f"{named(name)}: customers have no such column; {hint}")
     return names
 
 

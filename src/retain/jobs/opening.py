@@ -142,12 +142,7 @@ def open_company(
     """
     settings, store, tables = read_company(config, frames, without)
     if tables.errors:
-        told = "\n".join(f"  {_told(finding)}" for finding in tables.errors[:5])
-        raise TableError(
-            "the run is impossible with the data as they are; "
-            f"errors: {len(tables.errors)}\n{told}\n"
-            "Run `retain check` for the whole report."
-        )
+        raise TableError(_impossible(tables))
     return company_of(settings, store, tables)
 
 
@@ -269,6 +264,17 @@ def table_mappings(
             plain |= {"source": frames[name], "query": None, "sources": {}}
         mappings[name] = table_room.Mapping(**plain)
     return mappings
+
+
+def _impossible(tables: Tables) -> str:
+    """Say in one line what stops the run, where several do the first; the others by table."""
+    first, *others = tables.errors
+    said = f"the data cannot be used: {_told(first)}"
+    if others:
+        where = some(dict.fromkeys(one.table for one in others if one.table), 10)
+        errors = "error" if len(others) == 1 else "errors"
+        said += f" {len(others)} more {errors}, in {where}: see `retain check`."
+    return said
 
 
 def _told(finding: Any) -> str:

@@ -22,7 +22,8 @@ from retain.actions import open_store
 from retain.actions.alerts import Alert, Policy, Quiet, Raised, raise_alerts
 from retain.actions.channels import Channel, EmailOut, FileOut, WebhookOut
 from retain.actions.reading_marks import Mark, held_out, keep_mark, mark_of
-from retain.actions.sending import Pause, Sent, Waiting, send_due
+from retain.actions.sending import Pause, Sent, send_due
+from retain.actions.telling import Became, alerts_line, what_became, what_is_owed
 from retain.config import Config, load_config
 from retain.errors import ConfigError, StoreError, TableError
 from retain.jobs.store import Store
@@ -49,6 +50,8 @@ class Watched:
         Alerts stored in this pass.
     sent
         What went out, and what waits.
+    became
+        What became of the alerts stored in this pass.
     read
         By table, how many new rows were looked at; unchanged sources are absent.
     set_aside
@@ -62,6 +65,7 @@ class Watched:
     at: datetime
     raised: Raised
     sent: Sent
+    became: Became = field(default_factory=Became)
     read: Mapping[str, int] = field(default_factory=dict)
     set_aside: Mapping[str, int] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
@@ -75,17 +79,14 @@ class Watched:
     @property
     def lines(self) -> tuple[str, ...]:
         """What a person is told; nothing when nothing happened."""
-        said = []
         if self.raised.new or self.sent.sent:
-            out = ", ".join(f"{n} by {name}" for name, n in self.sent.sent.items()) or "none"
-            said.append(f"{self.at:%Y-%m-%d %H:%M}: {len(self.raised.new)} new alerts; sent: {out}")
-        said += self.notes
-        return tuple(said)
+            return (alerts_line(self.at, self.became, self.sent.sent), *self.notes)
+        return self.notes
 
     @property
     def complaints(self) -> tuple[str, ...]:
         """What is wrong, a line each: sources that cannot be read, channels that owe messages."""
-        return (*self.problems, *(owed for one in self.sent.waiting for owed in _owed(one)))
+        return (*self.problems, *(owed for one in self.sent.waiting for owed in what_is_owed(one)))
 
 
 def watch(
@@ -136,7 +137,8 @@ def watch(
         if found or marks:
             raised = _keep(settings, store, found, marks)
         sent = _send(settings, store, channels, clock)
-    done = Watched(until, raised, sent, read, aside, tuple(problems), tuple(notes))
+        became = _became(settings, store, raised, clock())
+    done = Watched(until, raised, sent, became, read, aside, tuple(problems), tuple(notes))
     _write_status(settings, done)
     return done
 
@@ -211,8 +213,9 @@ def raise_and_send(settings: Config, as_of: date) -> Watched | None:
                 sent, notes = Sent(), ("`retain watch` is at work and sends the alerts",)
             else:
                 sent = _send(settings, store, channels, lambda: datetime.now(UTC))
+        became = _became(settings, store, raised, datetime.now(UTC))
     evening = datetime.combine(as_of, time(23, 59, 59))
-    done = Watched(evening, raised, sent, problems=tuple(problems), notes=notes)
+    done = Watched(evening, raised, sent, became, problems=tuple(problems), notes=notes)
     _write_status(settings, done)
     return done
 
@@ -499,6 +502,10 @@ def _send(
     )
 
 
+def _became(settings: Config, store: ActionStore, raised: Raised, now: datetime) -> Became:
+    return what_became(store, [alert.key for alert in raised.new], _policy(settings), now)
+
+
 @contextmanager
 def _sender(settings: Config) -> Iterator[None]:
     """Keep other senders of this store out: what they claimed would look like a killed one's."""
@@ -516,6 +523,7 @@ def _write_status(settings: Config, done: Watched) -> None:
         {
             "at": f"{done.at:%Y-%m-%dT%H:%M:%S}",
             "new_alerts": len(done.raised.new),
+            "became": dict(done.became.alerts),
             "repeated": done.raised.repeated,
             "held_out": done.raised.held_out,
             "in_digests": done.raised.in_digests,
@@ -541,22 +549,6 @@ def _write_status(settings: Config, done: Watched) -> None:
     )
     aside.write_text(text + "\n", encoding="utf-8")
     aside.replace(path)
-
-
-def _owed(one: Waiting) -> Iterator[str]:
-    if one.messages:
-        since = f" since {one.since:%Y-%m-%d %H:%M} UTC" if one.since else ""
-        if one.is_configured:
-            why = one.problem or "not tried yet"
-            rest = "They are kept and sent when it answers."
-        else:
-            why, rest = "no longer configured", "Configure it again, or leave them."
-        yield f"{one.channel}: {one.messages} messages waiting{since} ({why}). {rest}"
-    if one.in_doubt:
-        yield (
-            f"{one.channel}: {one.in_doubt} messages may have arrived or not, and are not sent "
-            "again (when_in_doubt: report). Look for them where they should have arrived."
-        )
 
 
 # ---- small things ------------------------------------------------------------------------------

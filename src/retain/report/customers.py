@@ -28,10 +28,10 @@ __all__ = [
     "Driver",
     "ValueDriver",
     "as_day",
+    "has_risen",
     "left_out",
     "packed",
     "read_customers",
-    "rounded",
     "series_named",
     "slug",
 ]
@@ -41,6 +41,9 @@ FULL_DETAIL = 300
 
 MOST_LISTED = 10_000
 """Customers on the page, first in the list; some five megabytes. Its totals are over all."""
+
+ROSE = 0.01
+"""Share: from one point up a customer counts as risen this week."""
 
 UNSTABLE_PCT = 40
 """Below this stability of the first driver, in percent, no single reason is named."""
@@ -92,6 +95,7 @@ class Customer:
     change_behaviour: int | None
     change_data: int | None
     change_model: int | None
+    rose: bool
     clv: float | None
     clv_low: float | None
     clv_high: float | None
@@ -115,6 +119,11 @@ class Customer:
     def raising(self) -> tuple[Driver, ...]:
         """Drivers that go with a higher probability, largest first."""
         return tuple(d for d in self.drivers if d.points is None or d.points >= 0)
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """What the raising drivers say; two that speak through the same figure say it once."""
+        return tuple(dict.fromkeys(d.sentence for d in self.raising))
 
     @property
     def lowering(self) -> tuple[Driver, ...]:
@@ -177,19 +186,6 @@ def _rounded(value: Any) -> float | None:
     if abs(figure) >= 99.995 or figure == int(figure):
         return math.floor(figure + 0.5)
     return math.floor(figure * 100 + 0.5) / 100
-
-
-def rounded(values: Any) -> Any:
-    """Round many amounts as `_rounded` does; nan stays.
-
-    Examples
-    --------
-    >>> rounded([99.999, 12.345, 7.0]).tolist()
-    [100.0, 12.35, 7.0]
-    """
-    figures = np.asarray(values, dtype=np.float64)
-    whole = (np.abs(figures) >= 99.995) | (figures == np.floor(figures))
-    return np.where(whole, np.floor(figures + 0.5), np.floor(figures * 100 + 0.5) / 100)
 
 
 def _text(value: Any) -> str:
@@ -346,6 +342,11 @@ def read_customers(
     ]
 
 
+def has_risen(moved: Any) -> Any:
+    """Say of changes of probability, one or many, whether they count as a rise."""
+    return np.round(moved, 9) >= ROSE
+
+
 def _customer(
     row: Mapping[str, Any],
     drivers: list[dict[str, Any]],
@@ -361,7 +362,9 @@ def _customer(
         _share(row.get("previous_probability")),
     )
     p = tenths(probability)
-    change = None if before is None else p - before
+    # of the figures themselves: a difference of rounded ones is up to a tenth of a point off
+    moved = probability - (_number(row.get("previous_probability")) or 0.0)
+    change = None if before is None else tenths(moved)
     parts = [_number(row.get(f"change_{name}")) for name in ("behaviour", "data", "model")]
     split: list[int | None] = [None, None, None]
     if change is not None and any(part is not None for part in parts):
@@ -384,6 +387,7 @@ def _customer(
         change_behaviour=split[0],
         change_data=split[1],
         change_model=split[2],
+        rose=before is not None and bool(has_risen(moved)),
         clv=_rounded(row.get("clv")),
         clv_low=_rounded(row.get("clv_low")),
         clv_high=_rounded(row.get("clv_high")),

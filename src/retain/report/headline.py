@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from retain.errors import RetainError
-from retain.report.customers import UNSTABLE_PCT, Customer, as_day, left_out, rounded
+from retain.report.customers import UNSTABLE_PCT, Customer, as_day, has_risen, left_out
 from retain.report.wording import (
     clean,
     day,
@@ -24,10 +24,7 @@ from retain.report.wording import (
     tenths,
 )
 
-__all__ = ["ROSE", "list_columns", "page_head", "terms"]
-
-ROSE = 10
-"""Tenths of a point: from one point up a customer counts as risen this week."""
+__all__ = ["list_columns", "page_head", "terms"]
 
 LATE_DAYS = 7
 """A source this many days behind the scored week is shown as late."""
@@ -81,7 +78,7 @@ def _sources(sources: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _totals(scores: pd.DataFrame) -> tuple[int, dict[str, float], int]:
-    """Add up what is printed of all eligible customers.
+    """Add up what is known of all eligible customers, rounded nowhere before the sum.
 
     How many there are; their sums, without what nobody has; how many rose this week.
     """
@@ -91,16 +88,11 @@ def _totals(scores: pd.DataFrame) -> tuple[int, dict[str, float], int]:
         values = pd.to_numeric(live[name]) if name in live else pd.Series(np.nan, live.index)
         return values.to_numpy(dtype=np.float64, na_value=np.nan)
 
-    p, before = (
-        np.floor(column(n) * 1000 + 0.5) for n in ("churn_probability", "previous_probability")
-    )
-    mrr = rounded(column("mrr"))
-    summed = {"leavers": np.nan_to_num(p) / 1000, "mrr": mrr, "mrr_at_risk": p / 1000 * mrr}
-    summed |= {
-        name: rounded(column(of)) for name, of in (("at_risk", "value_at_risk"), ("clv", "clv"))
-    }
+    p, mrr = column("churn_probability"), column("mrr")
+    summed = {"leavers": np.nan_to_num(p), "mrr": mrr, "mrr_at_risk": p * mrr}
+    summed |= {"at_risk": column("value_at_risk"), "clv": column("clv")}
     totals = {name: float(np.nansum(v)) for name, v in summed.items() if not np.isnan(v).all()}
-    return len(live), totals, int((p - before >= ROSE).sum())
+    return len(live), totals, int(has_risen(p - column("previous_probability")).sum())
 
 
 def page_head(
@@ -160,7 +152,12 @@ def page_head(
         years = manifest.get("clv_horizon_weeks")
         ahead = f"expected margin, {years} weeks ahead" if years else "expected discounted margin"
         figures.append(figure("Value at risk", whole(at_risk), "probability × CLV, summed"))
-        figures.append(figure("CLV, all customers", whole(clv), ahead))
+        # everyone has a value, also who cannot leave any more: who is counted is said
+        whose = "CLV, eligible customers"
+        if round(clv) > round(sums.get("clv", 0.0)):
+            whose = "CLV, with those not eligible"
+            ahead += f"; {money_short(sums.get('clv', 0.0), currency)} of it eligible"
+        figures.append(figure(whose, whole(clv), ahead))
     if known["mrr"]:
         hint = f"a month, of {money_short(mrr, currency)}"
         figures.append(figure("MRR at risk", whole(mrr_at_risk), hint))

@@ -79,7 +79,8 @@
   const reasons = (c) => {
     if (c.unstable) return [h("p", { class: "unsure" }, W.unstable), h("p", { class: "reason faint" }, h("bdi", {}, c.raising[0].sentence))];
     if (!c.raising.length) return h("p", { class: "unsure" }, W.no_reason);
-    return c.raising.slice(0, 2).map((d) => h("p", { class: "reason" }, h("bdi", {}, d.sentence)));
+    const said = [...new Set(c.raising.map((d) => d.sentence))];
+    return said.slice(0, 2).map((text) => h("p", { class: "reason" }, h("bdi", {}, text)));
   };
 
   const rowOf = (c) => {
@@ -158,6 +159,8 @@
       const size = c["change_" + name];
       parts.push([size ? "part" : "part nil", W[name], points(size)]);
     }
+    const rounding = c.p - c.before - c.change;
+    if (rounding) parts.push(["part", W.rounding, points(rounding)]);
     parts.push(["to", W.this_week, chance(c.p)]);
     return parts.map(([kind, label, text]) => h("span", { class: kind }, label + " ", h("b", {}, text)));
   };
@@ -258,7 +261,7 @@
 
   let key = D.by, down = true, shown = D.first, view = [];
   const matches = (c, wanted) => {
-    if (wanted.rose && !(c.change !== null && c.change >= D.rose)) return false;
+    if (wanted.rose && !c.rose) return false;
     for (const name of ["segment", "plan", "owner", "band"]) if (wanted[name] && c[name + "_at"] !== Number(wanted[name])) return false;
     if (!wanted.find) return true;
     c.text = c.text || [c.id, c.segment, c.plan, c.owner, ...c.drivers.map((d) => d.sentence)].join("\n").toLowerCase();

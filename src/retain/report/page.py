@@ -29,7 +29,7 @@ from retain.report.customers import (
     read_customers,
     series_named,
 )
-from retain.report.headline import ROSE, list_columns, page_head, terms
+from retain.report.headline import list_columns, page_head, terms
 from retain.report.sparks import Spark, draw
 from retain.report.sums import BANDS, fixed_words
 from retain.report.wording import ODDS, STEADY, chance, day, number, odds, percent, points, tenths
@@ -155,7 +155,6 @@ def render_report(
         "odds": ODDS,
         "steady": STEADY,
         "unstable": UNSTABLE_PCT,
-        "rose": ROSE,
         "first": STATIC_ROWS,
         "base": base,
         "bar_top": bar_top,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Any
 
 import pandas as pd
@@ -16,7 +15,7 @@ from retain.report.wording import FIGURE_NAMES, NOTHING, chance, number, tenths
 __all__ = ["next_table", "proof_tables", "queue_line", "queue_table"]
 
 
-def queue_table(listed: pd.DataFrame, *, currency: str) -> RenderableType:
+def queue_table(listed: pd.DataFrame, *, currency: str, owner: str | None = None) -> RenderableType:
     """Show whom to contact this week, with reason, play, owner and due date.
 
     Parameters
@@ -25,12 +24,15 @@ def queue_table(listed: pd.DataFrame, *, currency: str) -> RenderableType:
         As `retain.jobs.queue` gives it.
     currency
         Of the amounts.
+    owner
+        Whose customers these are; None: everybody's.
     """
     rows = _rows(listed, "contact")
+    whose = f" for {owner}" if owner else ""
 
     def build(wide: bool, plain: bool) -> RenderableType:
         if not rows:
-            return Text("Nobody is on the list.", style="dim")
+            return Text(f"Nobody is on the list{whose}.", style="dim")
         columns = [
             Column("#", 0, is_right=True, style="dim"),
             Column("Customer", 0, style="bold", most=24),
@@ -56,7 +58,9 @@ def queue_table(listed: pd.DataFrame, *, currency: str) -> RenderableType:
                 cells.append(cell(_text(row["play"]), plain))
             lines.append([*cells, cell(_text(row["reason"]), plain)])
         said = "Associations, not causes."
-        return Laid(f"{len(rows)} to contact", columns, lines, plain, said, "`retain handoff`")
+        return Laid(
+            f"{len(rows)} to contact{whose}", columns, lines, plain, said, "`retain handoff`"
+        )
 
     return Fitted(build)
 
@@ -83,18 +87,40 @@ def next_table(listed: pd.DataFrame, most: int = 5) -> RenderableType:
     return Fitted(build)
 
 
-def queue_line(as_of: date, listed: pd.DataFrame, capacity: int, ordered_by: str) -> str:
+def queue_line(found: Any) -> str:
     """Sum up the list in a line; those held out are counted, never named.
+
+    Parameters
+    ----------
+    found
+        `retain.jobs.Queued`; of one owner's part the line says what the whole list has, too.
 
     Examples
     --------
-    >>> queue_line(date(2026, 11, 15), pd.DataFrame({"status": ["contact"]}), 40, "value at risk")
-    '2026-11-15: 1 of 40 places taken, by value at risk; 0 left alone at random'
+    >>> from types import SimpleNamespace
+    >>> found = SimpleNamespace(
+    ...     as_of="2026-11-15",
+    ...     listed=pd.DataFrame({"status": ["contact", "holdout"]}),
+    ...     capacity=40,
+    ...     ordered_by="value at risk",
+    ...     owner=None,
+    ...     taken=1,
+    ...     left_alone=1,
+    ... )
+    >>> queue_line(found)
+    '2026-11-15: 1 of 40 places taken, by value at risk; 1 left alone at random'
     """
-    counts = dict(listed["status"].value_counts()) if len(listed) else dict[str, int]()
+    whole = (
+        f"{found.taken} of {found.capacity} places taken, by {found.ordered_by}; "
+        f"{found.left_alone} left alone at random"
+    )
+    if found.owner is None:
+        return f"{found.as_of}: {whole}"
+    mine = found.listed["status"].value_counts() if len(found.listed) else {}
     return (
-        f"{as_of}: {counts.get('contact', 0)} of {capacity} places taken, by {ordered_by}; "
-        f"{counts.get('holdout', 0)} left alone at random"
+        f"{found.as_of}: for {found.owner} {mine.get('contact', 0)} to contact and "
+        f"{mine.get('holdout', 0)} left alone at random; "
+        f"the whole list, all owners together: {whole}"
     )
 
 

@@ -58,6 +58,7 @@ def fixed_words(horizon_weeks: int) -> dict[str, Any]:
         "data": "Newly arrived data",
         "model": "New model",
         "not_split": "Change",
+        "rounding": "Rounding",
         "this_week": "This week",
         "act": "can be acted on",
         "was": "last week",
@@ -126,6 +127,9 @@ def moved(c: Customer, words: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         parts += [
             ("part" if size else "part nil", words[name], points(size)) for name, size in split
         ]
+    rounding = c.p - (c.before or 0) - (c.change or 0)
+    if rounding:
+        parts.append(("part", words["rounding"], points(rounding)))
     return [*parts, ("to", words["this_week"], chance(c.p))]
 
 

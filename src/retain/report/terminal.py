@@ -121,9 +121,10 @@ def riskiest_table(
     def reason(row: Mapping[str, Any], wide: bool) -> str:
         if str(row["customer_id"]) in unsteady:
             return "No stable single reason"
-        said = [row.get(f"driver_{i}") for i in range(1, 3 if wide else 2)]
-        known = [str(text) for text in said if isinstance(text, str) and text]
-        return "\n".join(known) or "No signal stands out"
+        said = [row.get(f"driver_{i}") for i in range(1, 6)]
+        # two signals may speak through the same figure: it is said once
+        known = dict.fromkeys(str(text) for text in said if isinstance(text, str) and text)
+        return "\n".join(list(known)[: 2 if wide else 1]) or "No signal stands out"
 
     def build(wide: bool, plain: bool) -> RenderableType:
         left_out = len(scores) - len(live)
@@ -142,9 +143,9 @@ def riskiest_table(
         ]
         lines = []
         for rank, row in enumerate(rows, 1):
-            p = tenths(defined(row["churn_probability"]) or 0.0)
-            before = defined(row.get("previous_probability"))
-            change = None if before is None else p - tenths(before)
+            probability = defined(row["churn_probability"]) or 0.0
+            p, before = tenths(probability), defined(row.get("previous_probability"))
+            change = None if before is None else tenths(probability - before)
             band = str(row.get("risk_band"))
             hue = {"high": "bold red", "watch": "yellow"}.get(band, "")
             moved = "red" if (change or 0) > 0 else "green" if (change or 0) < 0 else "dim"

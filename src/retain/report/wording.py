@@ -6,6 +6,7 @@ Probabilities travel as whole tenths of a percent ("per mille"), so that the pri
 from __future__ import annotations
 
 import datetime
+import itertools
 import math
 import re
 from collections.abc import Sequence
@@ -34,28 +35,24 @@ __all__ = [
 NOTHING = "–"
 """What is printed where nothing is known."""
 
-ODDS: tuple[tuple[int, str], ...] = (
-    (7, "less than 1 in 100"),
-    (15, "about 1 in 100"),
-    (30, "about 1 in 50"),
-    (45, "about 1 in 25"),
-    (75, "about 1 in 20"),
-    (112, "about 1 in 10"),
-    (145, "about 1 in 8"),
-    (182, "about 1 in 6"),
-    (225, "about 1 in 5"),
-    (290, "about 1 in 4"),
-    (365, "about 1 in 3"),
-    (450, "about 2 in 5"),
-    (550, "about 1 in 2"),
-    (632, "about 3 in 5"),
-    (708, "about 2 in 3"),
-    (775, "about 3 in 4"),
-    (850, "about 4 in 5"),
-    (925, "about 9 in 10"),
-    (970, "about 19 in 20"),
-    (1001, "almost certain"),
+_SAID = (
+    *((1, n) for n in (100, 90, 80, 70, 60, 50, 45, 40, 35, 30, 25, *range(20, 3, -1))),
+    *((3, 10), (1, 3), (2, 5), (9, 20), (1, 2), (11, 20), (3, 5), (2, 3), (7, 10), (3, 4)),
+    *((4, 5), (17, 20), (9, 10), (19, 20), (49, 50), (99, 100)),
 )
+"""The shares that people say, smallest first: neighbours are never further apart than a quarter."""
+
+
+def _nearest_said() -> tuple[tuple[int, str], ...]:
+    """Give, for each share that is said, where (per mille, exclusive) the next one is nearer."""
+    exact = [1000 * some / of for some, of in _SAID]
+    ends = [math.ceil((low + high) / 2) for low, high in itertools.pairwise(exact)]
+    words = [f"about {some} in {of}" for some, of in _SAID]
+    said = list(zip([*ends, round(exact[-1]) + 1], words, strict=True))
+    return (round(exact[0]), "less than 1 in 100"), *said, (1001, "more than 99 in 100")
+
+
+ODDS = _nearest_said()
 """Upper ends (exclusive, per mille) and the words for a probability below them."""
 
 STEADY: tuple[tuple[int, str], ...] = ((50, "less sure"), (75, "fairly steady"), (101, "steady"))
@@ -242,8 +239,8 @@ def odds(per_mille: int) -> str:
 
     Examples
     --------
-    >>> odds(342), odds(80), odds(3)
-    ('about 1 in 3', 'about 1 in 10', 'less than 1 in 100')
+    >>> odds(342), odds(74), odds(3)
+    ('about 1 in 3', 'about 1 in 14', 'less than 1 in 100')
     """
     return _word(per_mille, ODDS)
 

@@ -140,21 +140,29 @@ def _usable(tables: Tables, table: Staged) -> Iterator[Finding]:
         )
         return
     if counts.used == 0:
-        yield Finding(
-            name,
-            "",
-            "error",
-            counts.rows_in,
-            f"None of the {counts.rows_in:,} rows can be used.",
-            todo="See the reasons below; the mapping is the likeliest cause.",
-        )
+        yield _none_usable(tables, table)
     for reason, count in counts.set_aside.items():
         column = _column_in(reason, table)
-        told = f"{count:,} of {counts.rows_in:,} rows are set aside: {reason}."
+        are = "is" if count == 1 else "are"
+        told = f"{count:,} of {counts.rows_in:,} rows {are} set aside: {reason}."
         examples = _examples(tables, table, reason, column)
         yield Finding(
             name, column, "warning", count, told, examples, _todo(reason, column, table, examples)
         )
+
+
+def _none_usable(tables: Tables, table: Staged) -> Finding:
+    """Say that no row of a table can be used, with what most of them are set aside for."""
+    name, counts = table.spec.name, tables.counts[table.spec.name]
+    reason, count = max(counts.set_aside.items(), key=lambda one: one[1])
+    column = _column_in(reason, table)
+    examples = _examples(tables, table, reason, column)
+    others = len(counts.set_aside) - 1
+    told = f"None of the {counts.rows_in:,} rows can be used: {reason} ({count:,} rows"
+    told += f", as in {examples[0]}" if examples else ""
+    told += f"; {many(others, 'other reason', 'other reasons')})." if others else ")."
+    todo = _todo(reason, column, table, examples)
+    return Finding(name, column, "error", counts.rows_in, told, todo=todo)
 
 
 def _column_in(reason: str, table: Staged) -> str:

@@ -281,8 +281,10 @@ def _files(table: str, path: str) -> list[Path]:
         beside = (
             sorted(file.name for file in place.parent.iterdir()) if place.parent.is_dir() else []
         )
-        near = difflib.get_close_matches(place.name, beside, 1)
-        hint = f"did you mean {near[0]}?" if near else f"that folder holds: {some(beside)}"
+        # by their names before the dot: one ending makes any two files look alike
+        stems = {name.split(".", 1)[0].lower(): name for name in reversed(beside)}
+        near = difflib.get_close_matches(place.name.split(".", 1)[0].lower(), stems, 1)
+        hint = f"did you mean {stems[near[0]]}?" if near else f"that folder holds: {some(beside)}"
         if not place.parent.is_dir():
             hint = f"there is no folder {place.parent} either"
         raise TableError(

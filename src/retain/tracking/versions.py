@@ -267,12 +267,12 @@ def _chosen(client: Any, name: str, version: int | str) -> ModelVersion:
         raise RetainError(
             f"model {name!r}: nothing registered under this name yet. Run `retain train` first."
         )
-    exist = [f"{v.version} ({', '.join((v.model_version, *v.aliases))})" for v in versions]
+    exist = [f"version {v.version} ({', '.join((v.model_version, *v.aliases))})" for v in versions]
     if wanted == CHAMPION:
         raise RetainError(
-            f"model {name!r}: no version is the champion; there are {some(exist)}. "
+            f"model {name!r}: no version is the champion; registered: {some(exist)}. "
             "Make one with `retain train --champion`, or name a version with --model."
         )
     raise RetainError(
-        f"model {name!r}: no version {wanted!r}; there are {some(exist)}. Name one of these."
+        f"model {name!r}: no version {wanted!r}; registered: {some(exist)}. Name one of these."
     )

@@ -167,7 +167,7 @@ def _steps(
 def _moved(c: Customer, t: Words) -> list[tuple[str, str, str]]:
     if c.before is None:
         return []
-    keys = ("last_week", "behaviour", "data", "model", "not_split", "this_week")
+    keys = ("last_week", "behaviour", "data", "model", "not_split", "rounding", "this_week")
     return sums.moved(c, {key: t(f"sum.{key}") for key in keys})
 
 
@@ -181,7 +181,7 @@ def _shifted(drivers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for one in drivers:
         if one["target"] == "churn" and one["contribution_before"] is not None:
-            moved = tenths(one["contribution"]) - tenths(one["contribution_before"])
+            moved = tenths(one["contribution"] - one["contribution_before"])
             if abs(moved) >= 2:
                 found.append({"driver": one, "moved": moved, "text": points(moved)})
     return sorted(found, key=lambda f: -abs(f["moved"]))[:4]
