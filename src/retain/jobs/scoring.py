@@ -19,7 +19,7 @@ from retain.config import Config
 from retain.engines import Spark
 from retain.errors import ModelMismatchError, SnapshotError
 from retain.features import THEMES, Feature, load_own_features
-from retain.jobs.acting import work_with
+from retain.jobs.acting import work_with, works_with_lists
 from retain.jobs.assembling import Assembly
 from retain.jobs.beside import add_people, keep_attributes
 from retain.jobs.happenings import write_happenings
@@ -180,7 +180,7 @@ def _score(
             del every
         manifest = score_folded(company, bundle, folded, week, (*own, *given), without, steps)
         record_scored(company, bundle, day)
-        if "review" in company.config.model_fields_set:  # a team works with the list
+        if works_with_lists(company.config):
             work_with(company, with_lists(folded, bundle.lists), week)
     steps.done()
     return Scored(day, company.store.week(day), manifest)

@@ -15,6 +15,8 @@ from retain.report.wording import FIGURE_NAMES, NOTHING, chance, number, tenths
 
 __all__ = ["next_table", "proof_tables", "queue_line", "queue_table"]
 
+ORDERED_BY = {"uplift": "what contact is expected to save"}  # as on the review page
+
 
 def queue_table(listed: pd.DataFrame, *, currency: str) -> RenderableType:
     """Show whom to contact this week, with reason, play, owner and due date.
@@ -54,7 +56,8 @@ def queue_table(listed: pd.DataFrame, *, currency: str) -> RenderableType:
             ]
             if wide:
                 cells.append(cell(_text(row["play"]), plain))
-            lines.append([*cells, cell(_text(row["reason"]), plain)])
+            # this week's, as the probability beside it; the item keeps that of the week it entered
+            lines.append([*cells, cell(_text(row["main_sentence"]), plain)])
         said = "Associations, not causes."
         return Laid(f"{len(rows)} to contact", columns, lines, plain, said, "`retain handoff`")
 
@@ -89,11 +92,12 @@ def queue_line(as_of: date, listed: pd.DataFrame, capacity: int, ordered_by: str
     Examples
     --------
     >>> queue_line(date(2026, 11, 15), pd.DataFrame({"status": ["contact"]}), 40, "value at risk")
-    '2026-11-15: 1 of 40 places taken, by value at risk; 0 left alone at random'
+    '2026-11-15: 1 of 40 places taken, ordered by value at risk; 0 left alone at random'
     """
     counts = dict(listed["status"].value_counts()) if len(listed) else dict[str, int]()
     return (
-        f"{as_of}: {counts.get('contact', 0)} of {capacity} places taken, by {ordered_by}; "
+        f"{as_of}: {counts.get('contact', 0)} of {capacity} places taken, ordered by "
+        f"{ORDERED_BY.get(ordered_by, ordered_by)}; "
         f"{counts.get('holdout', 0)} left alone at random"
     )
 
@@ -107,7 +111,11 @@ def proof_tables(found: Any) -> list[RenderableType]:
         `retain.actions.evidence.Evidence`.
     """
     shown = (
-        ("Each week's list", found.weeks.tail(12), ("precision", "alone_precision")),
+        (
+            "Each week's list: the listed, and those left alone",
+            found.weeks.tail(12).drop(columns="alone_left"),
+            ("precision", "alone_precision"),
+        ),
         ("Who was right (0.5 is guessing)", found.right, ()),
         ("Verdicts by signal", found.agreement.head(15), ("agreement", "useful")),
         ("Left although the score was low", _seen(found.misses), ()),
