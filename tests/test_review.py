@@ -163,6 +163,12 @@ def test_misses_show_when_each_left_and_who_left_last_comes_first(tmp_path):
     assert sorted(places) == places
     assert "20 Jan 2027" in page
     assert "66 days" in page
+
+    with desk.store.writing("test") as write:  # known of a week without a list, too
+        write.connection.execute(schema.listings.delete())
+    board = visit(desk).get("/scoreboard").text
+    assert "not known yet" not in board
+    assert '<td class="num">–</td><td class="num">3</td>' in board
     desk.store.close()
 
 
