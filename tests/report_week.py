@@ -109,6 +109,9 @@ def make_week(n=60, seed=4, hostile=True):
                 "change_behaviour": change * 0.7,
                 "change_data": change * 0.3,
                 "change_model": 0.0 * change,
+                "change_unknown_because": None
+                if known_before
+                else ("not scored last week", "first scored this week")[i // 11 % 2],
                 "value_at_risk": p * row["clv"],
             }
             for sign in (1, -1):

@@ -179,7 +179,9 @@ def test_the_store_gives_its_own_evidence(store):
     bring(store, 1)
     keep_queue(store, day(1), rules)
     left = {"C0", "C1", "C2", "C3", "C19"}
-    note_outcomes(store, {str(day(0)): [(f"C{n}", f"C{n}" in left) for n in range(20)]})
+    end = str(day(10))
+    known = [(f"C{n}", f"C{n}" in left, end) for n in range(20)]
+    note_outcomes(store, {str(day(0)): known})
     with store.writing("ann") as write:
         for n in range(6):
             key = {"customer_id": f"C{n}", "as_of": str(day(0))}
@@ -196,13 +198,18 @@ def test_the_store_gives_its_own_evidence(store):
     assert units["customer_id"].is_unique
     assert first["has_left"].notna().all()
     assert len(first[first["customer_id"].isin(left)]) == first["has_left"].sum()
-    assert (0, len(first)) == (found.weeks["known"][1], found.weeks["known"][0])
-    assert 4 == found.weeks["left"][0]
+    of_both = found.weeks[["known", "alone_known"]].sum(axis=1)
+    assert (0, len(first)) == (of_both[1], of_both[0])
+    assert 4 == found.weeks["left"][0] + found.weeks["alone_left"][0]
     # C19 was the safest of all: missed, and shown as it was seen then
     assert [("C19", 0.02)] == list(
         zip(found.misses["customer_id"], found.misses["churn_probability"], strict=True)
     )
-    assert (5, 4) == (found.leads["left"], found.leads["flagged"])
+    # the day that was noted, not the week in which nothing was scored any more
+    assert (5, 4, 10.0) == tuple(found.leads[n] for n in ("left", "flagged", "median_weeks"))
+    assert [(end, 10.0)] == list(
+        zip(found.misses["left_on"], found.misses["weeks_before"], strict=True)
+    )
     assert [1.0, 0.5, 0.5] == list(found.right["auc"][:3])
     assert ["open cases"] == list(found.agreement.loc[found.agreement["is_rejected"], "signal"])
     assert "no effect is claimed" in found.effect.said

@@ -335,6 +335,28 @@ def split_of(branch):
     return scores, parts[known]
 
 
+def test_after_a_week_that_was_not_scored_nobody_who_was_scored_before_is_first(
+    two_weeks, tmp_path, capsys
+):
+    """Seen to fail: a change that is not known was called the first week."""
+    company = branch_of(two_weeks, tmp_path, capsys, with_store=True)
+    aside = BEFORE - dt.timedelta(weeks=1)
+    company.week(BEFORE).rename(company.week(aside))  # as if a week had been left out
+    ran = company.run("score", "--model", company.model)
+
+    assert ran.code == 0, ran
+    scores = company.scores()
+    earlier = company.scores(aside)
+    known = {*earlier.loc[earlier["eligible"], "customer_id"]}
+    live = scores[scores["eligible"]]
+    assert live["change"].isna().all()
+    assert scores.loc[~scores["eligible"], "change_unknown_because"].isna().all()
+    said = dict.fromkeys(known, "not scored last week")
+    expected = live["customer_id"].map(said).fillna("first scored this week")
+    assert expected.tolist() == live["change_unknown_because"].tolist()
+    assert {"not scored last week", "first scored this week"} == {*expected}
+
+
 def test_the_change_is_behaviour_plus_data_plus_model_and_the_same_model_moves_nothing(two_weeks):
     scores, parts = split_of(two_weeks)
     before = two_weeks.scores(BEFORE).set_index("customer_id")["churn_probability"]

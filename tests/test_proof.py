@@ -33,8 +33,31 @@ def test_the_effect_is_the_difference_of_the_shares_that_left():
 
     assert (0.4, 0.2, 0.2) == pytest.approx((found.left_held_out, found.left_contacted, found.kept))
     # by hand: sqrt(0.24/100 + 0.16/900) = 0.0508, times 1.96
-    assert (0.1005, 0.2995) == pytest.approx((found.low, found.high), abs=0.015)
+    assert (0.1005, 0.2995) == pytest.approx((found.low, found.high), abs=0.006)
     assert "of 100 left alone 40.0 % left, of 900 on the list 20.0 %" in found.said
+    assert "of 100 on the list 20.0 fewer left (10.5 fewer to 30.1 fewer)" in found.said
+
+
+def test_a_group_in_which_nobody_left_is_not_taken_for_certain_and_a_rise_reads_as_one():
+    """0 of 4 left alone and 13 of 79 on the list: resampled, the interval left out no effect."""
+    found = effect_of_acting(units(4, 0, 79, 13))
+
+    # by hand: Wilson 0 to 0.4899 and 0.0989 to 0.2615, put together as Newcombe does
+    assert (-0.2615, 0.3297) == pytest.approx((found.low, found.high), abs=1e-4)
+    assert "of 100 on the list 16.5 more left (26.1 more to 33.0 fewer)" in found.said
+    assert "no effect is claimed" in found.said
+
+
+def test_lists_that_are_ripe_without_outcomes_are_told_with_what_to_do():
+    """22 weeks later it said that the first outcomes come 13 weeks after, in at least 1 week."""
+    waiting = units(10, 0, 90, 0).assign(has_left=np.nan)
+    found = effect_of_acting(waiting, newest="2026-06-07", overdue=4)
+
+    assert "4 lists are old enough for outcomes and none are noted" in found.said
+    assert "score once more (`retain score CONFIG`)" in found.said
+    assert found.more_weeks is None
+    soon = effect_of_acting(waiting, newest="2026-03-29")  # 12 weeks after the list
+    assert "weeks after the list; at least 1 more week" in soon.said
 
 
 def test_what_is_not_certain_is_not_claimed_and_says_how_long_it_takes():
@@ -73,7 +96,7 @@ def test_the_interval_covers_the_truth_in_companies_that_work_the_real_queue():
     covered, widths = 0, []
     for seed in range(40):
         drawn, truth = worked_company(seed, effect=0.6)
-        found = effect_of_acting(drawn, seed=seed)
+        found = effect_of_acting(drawn)
         covered += found.low <= truth <= found.high
         widths.append(found.high - found.low)
 
@@ -87,7 +110,7 @@ def test_where_acting_does_nothing_none_is_claimed():
     for seed in range(40):
         drawn, truth = worked_company(1000 + seed, effect=0.0)
         assert 0.0 == truth
-        claims.append(effect_of_acting(drawn, seed=seed).is_certain)
+        claims.append(effect_of_acting(drawn).is_certain)
 
     assert 0 == sum(claims)
 
@@ -147,8 +170,10 @@ def test_precision_counts_known_outcomes_and_keeps_the_left_alone_apart():
     )
     first, second = precision_by_week(listed).to_dict("records")
 
-    assert (5, 4, 2, 0.5, 1.0) == tuple(
-        first[n] for n in ("listed", "known", "left", "precision", "alone_precision")
+    # listed is who is to be contacted; the one left alone stands apart
+    assert (4, 3, 1, 1 / 3) == tuple(first[n] for n in ("listed", "known", "left", "precision"))
+    assert (1, 1, 1, 1.0) == tuple(
+        first[n] for n in ("left_alone", "alone_known", "alone_left", "alone_precision")
     )
     assert (1, 0) == (second["listed"], second["known"])
     assert math.isnan(second["precision"])

@@ -247,7 +247,7 @@ def test_an_owners_part_of_the_list_is_told_apart_from_the_whole(scored, capsys)
     assert f"for Bo Li {counts[0]} to contact" in printed
     assert f"the whole list, all owners together: {counts[1]} of 8 places taken" in printed
     assert main(["queue", str(scored)]) == 0
-    assert f"{AS_OF}: {counts[1]} of 8 places taken, by value" in capsys.readouterr().out
+    assert f"{AS_OF}: {counts[1]} of 8 places taken, ordered by value" in capsys.readouterr().out
 
 
 def test_an_owner_whom_no_customer_has_is_refused_with_the_nearest_name(scored, capsys):

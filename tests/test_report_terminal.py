@@ -169,7 +169,8 @@ def queue_of(*names):
         {
             **{"status": "contact", "name": None, "customer_id": name, "churn_probability": 0.477},
             **{"worth": 35354.0, "play_owner": "Ada", "due_on": "2026-11-22"},
-            **{"play": "Call", "reason": REASON},
+            **{"play": "Call", "main_sentence": REASON},
+            "reason": "what was said when the customer came onto the list, weeks ago",
         }
         for name in names
     ]

@@ -26,7 +26,7 @@ from review_company import (
     visit,
 )
 
-from retain.actions import open_store
+from retain.actions import open_store, schema
 from retain.actions.evidence import note_outcomes
 from retain.actions.importing import import_week
 from retain.actions.keeping import keep_queue
@@ -116,6 +116,60 @@ def test_who_is_held_out_is_in_no_list_of_the_queue(desk, listed):
     assert "In this week" not in page
     assert "put into the queue" not in page
     assert "is_holdout" not in page
+
+
+def test_the_queue_names_its_order_and_calls_nobody_first_who_was_scored_before(tmp_path):
+    """Seen to fail: seven weeks scored, one left out, and all of them were in their first week."""
+    address = f"sqlite:///{tmp_path / 'actions.db'}"
+    fill(address, tmp_path, hostile=False)
+    desk = desk_for(address, tmp_path, signs_in=False)
+    with desk.store.writing("test") as write:  # nothing is known of the week before
+        write.connection.exec_driver_sql("UPDATE scores SET change = NULL")
+    page = visit(desk).get("/").text
+    assert "Ordered by value at risk;" in page
+    assert 8 == page.count("first week")
+
+    with desk.store.writing("test") as write:
+        copied = "as_of, " + ", ".join(
+            column.name for column in schema.scores.columns if column.name != "as_of"
+        )
+        write.connection.exec_driver_sql(
+            f"INSERT INTO scores ({copied}) SELECT "
+            f"{copied.replace('as_of', chr(39) + '2026-10-04' + chr(39))} FROM scores"
+        )
+    page = visit(desk).get("/").text
+    assert (0, 8) == (page.count("first week"), page.count("not scored last week"))
+    desk.store.close()
+
+
+def test_misses_show_when_each_left_and_who_left_last_comes_first(tmp_path):
+    """Seen to fail: no day was noted, and the rows stood in the order of their ids."""
+    address = f"sqlite:///{tmp_path / 'actions.db'}"
+    listed = fill(address, tmp_path, hostile=False)
+    desk = desk_for(address, tmp_path, signs_in=False)
+    low = [
+        row["customer_id"]
+        for row in desk.store.rows(
+            "SELECT customer_id FROM scores WHERE eligible AND risk_band = 'low' ORDER BY 1"
+        )
+    ][:3]
+    assert 3 == len(low)
+    assert listed
+    days = ["2026-12-01", "2027-01-20", "2026-12-31"]
+    note_outcomes(desk.store, {AS_OF: [(who, True, on) for who, on in zip(low, days, strict=True)]})
+    page = visit(desk).get("/misses").text
+
+    places = [page.index(path_of(low[n])) for n in (1, 2, 0)]
+    assert sorted(places) == places
+    assert "20 Jan 2027" in page
+    assert "66 days" in page
+
+    with desk.store.writing("test") as write:  # known of a week without a list, too
+        write.connection.execute(schema.listings.delete())
+    board = visit(desk).get("/scoreboard").text
+    assert "not known yet" not in board
+    assert '<td class="num">–</td><td class="num">3</td>' in board
+    desk.store.close()
 
 
 def test_a_customer_is_found_by_part_of_its_id_whatever_is_in_it(desk):

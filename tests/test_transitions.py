@@ -125,6 +125,23 @@ def test_without_a_week_before_or_after_a_long_gap_nobody_is_new():
     assert [] == newly_at_risk(gap, **AHEAD)
 
 
+def test_who_was_missing_from_last_week_is_not_first_scored_now():
+    """A run in which half of the customers were missing made them all new."""
+    seen = weeks([row("C1"), row("C2", "high", 0.2)], [row("C0")], [row("C1", "high", 0.2)])
+    (told,) = newly_at_risk(seen, **AHEAD)
+    assert "not scored last week" in told.sentence
+
+    first = weeks([row("C0")], [row("C0"), row("C9", "high", 0.2)])
+    assert "first scored this week" in newly_at_risk(first, **AHEAD)[0].sentence
+    # scored longer ago than these weeks tell: the week itself says so
+    long_ago = row("C9", "high", 0.2, change_unknown_because="not scored last week")
+    (told,) = newly_at_risk(weeks([row("C0")], [row("C0"), long_ago]), **AHEAD)
+    assert "not scored last week" in told.sentence
+
+    again = weeks([row("C2", "high", 0.2)], [row("C0")], [row("C2", "high", 0.2)])
+    assert [] == newly_at_risk(again, **AHEAD)  # at risk when it was last scored
+
+
 def test_weeks_that_nobody_was_told_about_are_caught_up():
     three = weeks([row("C1")], [row("C1", "high", 0.2)], [row("C1", "high", 0.25)])
 

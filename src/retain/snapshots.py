@@ -7,6 +7,7 @@ whole window, with gap and grace, lies in the past.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from retain.weeks import FoldedWeeks, History
 
 __all__ = [
     "ELIGIBLE",
+    "FIRST_SCORED",
+    "NOT_SCORED",
     "ChurnRule",
     "ClvRule",
     "Split",
@@ -26,12 +29,16 @@ __all__ = [
     "clv_labels",
     "eligibility",
     "forward_split",
+    "is_hindsight",
     "later_totals",
     "learnable_horizon",
+    "leaving_weeks",
     "snapshot_weeks",
 ]
 
 ELIGIBLE = ""
+# why a change since last week is not known
+FIRST_SCORED, NOT_SCORED = "first scored this week", "not scored last week"
 WEEKS_PER_YEAR = 52.0
 MONTHS_PER_YEAR = 12.0
 
@@ -89,6 +96,26 @@ class ClvRule:
     gross_margin: float = 1.0
     annual_discount_rate: float = 0.0
     basis: str = "auto"
+
+
+def is_hindsight(trained_as_of: str, day: date) -> bool:
+    """Say whether a model has seen what came after a week that it scores.
+
+    Parameters
+    ----------
+    trained_as_of
+        The evening whose knowledge the model learnt from, as its bundle writes it.
+    day
+        The scored week.
+
+    Examples
+    --------
+    >>> is_hindsight("2026-10-25", date(2026, 10, 18))
+    True
+    >>> is_hindsight("2026-10-25", date(2026, 10, 25))
+    False
+    """
+    return trained_as_of > str(day)
 
 
 def snapshot_weeks(
@@ -190,6 +217,40 @@ def churn_labels(
     if not rule.include_involuntary:
         churned[involuntary] = np.nan
     return churned, involuntary
+
+
+def leaving_weeks(folded: FoldedWeeks, as_ofs: Any, rule: ChurnRule) -> NDArray[np.float64]:
+    """Say in which week those left who left within the label window.
+
+    Parameters
+    ----------
+    folded, as_ofs, rule
+        As for `churn_labels`.
+
+    Returns
+    -------
+    array of shape (as_ofs, customers)
+        The first week of the window in which service ended, or of departing. For inactivity the
+        week at whose end the silence had lasted for the rule's horizon, counted from the last sign
+        of the customer: the same for every as_of that sees this silence. nan where nobody left.
+    """
+    as_ofs = np.asarray(as_ofs, dtype=np.int64)
+    churned, _ = churn_labels(folded, as_ofs, rule)
+    first = int(min(as_ofs.min(initial=folded.last_week), folded.first_week))
+    left = _leaving(folded, first, rule)[0]
+    out = np.full(churned.shape, np.nan)
+    if rule.kind == "inactivity":  # these are the quiet weeks
+        rows = np.arange(1, len(left) + 1)[:, None]
+        signs = np.maximum.accumulate(np.where(left > 0, 0, rows), axis=0)
+    for at, as_of in enumerate(as_ofs):
+        opens = int(as_of) - first + 1 + rule.gap_weeks
+        if rule.kind == "inactivity":
+            weeks = signs[opens - 1] + rule.horizon_weeks - 1
+        else:
+            weeks = opens + (left[opens : opens + rule.horizon_weeks] > 0).argmax(axis=0)
+        gone = churned[at] > 0
+        out[at, gone] = first + weeks[gone]
+    return out
 
 
 def churned_by(

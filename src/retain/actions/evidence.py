@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -11,6 +11,7 @@ import pandas as pd
 import sqlalchemy as sa
 
 from retain.actions import schema
+from retain.actions.drawing import draws_of, hindsight_weeks
 from retain.actions.proof import (
     Effect,
     agreement,
@@ -58,7 +59,7 @@ class Evidence:
     agreement: pd.DataFrame
 
 
-def note_outcomes(store: Store, outcomes: Mapping[str, Iterable[tuple[str, bool]]]) -> int:
+def note_outcomes(store: Store, outcomes: Mapping[str, Iterable[tuple[Any, ...]]]) -> int:
     """Keep what became of the customers of past weeks, in place of what was known of those weeks.
 
     Parameters
@@ -66,8 +67,8 @@ def note_outcomes(store: Store, outcomes: Mapping[str, Iterable[tuple[str, bool]
     store
         The action store.
     outcomes
-        By as_of: customer_id and whether the customer left within the horizon, of every eligible
-        customer whose outcome is final.
+        By as_of: customer_id, whether the customer left within the horizon and, where it is known,
+        on which day (as text), of every eligible customer whose outcome is final.
 
     Returns
     -------
@@ -80,8 +81,11 @@ def note_outcomes(store: Store, outcomes: Mapping[str, Iterable[tuple[str, bool]
         write.alone()
         for day, known in outcomes.items():
             rows = [
-                {"as_of": day, "customer_id": who, "has_left": bool(left), "left_on": None}
-                for who, left in known
+                {
+                    **{"as_of": day, "customer_id": who, "has_left": bool(left)},
+                    "left_on": on[0] if left and on else None,
+                }
+                for who, left, *on in known
             ]
             write.connection.execute(table.delete().where(table.c.as_of == day))
             if rows:
@@ -92,9 +96,7 @@ def note_outcomes(store: Store, outcomes: Mapping[str, Iterable[tuple[str, bool]
 
 
 def draws(store: Store, holdout_weeks: int) -> pd.DataFrame:
-    """Give each random draw with what became of it.
-
-    A draw is a customer's first item for `holdout_weeks`; items within that time go with it.
+    """Give each random draw with what became of it; see `retain.actions.drawing`.
 
     Returns
     -------
@@ -102,22 +104,18 @@ def draws(store: Store, holdout_weeks: int) -> pd.DataFrame:
         customer_id, entered_week, is_holdout, has_left (nan while not known), and the scored row of
         that week as it stood.
     """
-    found = _frame(
-        store,
-        "SELECT i.customer_id, i.entered_week, i.is_holdout, o.has_left, s.* FROM items i "
-        "LEFT JOIN scores s ON s.customer_id = i.customer_id AND s.as_of = i.entered_week "
-        "LEFT JOIN outcomes o ON o.customer_id = i.customer_id AND o.as_of = i.entered_week "
-        "ORDER BY i.entered_week, i.id",
+    found = draws_of(store, holdout_weeks)
+    units = pd.DataFrame(
+        [(one.customer_id, one.as_of, one.is_holdout) for one in found],
+        columns=["customer_id", "entered_week", "is_holdout"],
+    ).astype({"is_holdout": bool})
+    known = _scored_and_known(store, sorted({one.as_of for one in found}))
+    units = units.merge(
+        known.rename(columns={"as_of": "entered_week"}),
+        on=["customer_id", "entered_week"],
+        how="left",
     )
-    found = found.loc[:, ~found.columns.duplicated()]
-    kept, until = [], dict[str, str]()
-    for at, (who, day) in enumerate(zip(found["customer_id"], found["entered_week"], strict=True)):
-        if day >= until.get(who, ""):
-            kept.append(at)
-            until[who] = str(date.fromisoformat(day) + timedelta(weeks=holdout_weeks))
-    units = found.iloc[kept].reset_index(drop=True)
-    units["is_holdout"] = units["is_holdout"].astype(bool)
-    units["has_left"] = pd.to_numeric(units["has_left"].astype("object")).astype("float64")
+    units["has_left"] = _share(units["has_left"])
     return units
 
 
@@ -130,7 +128,13 @@ def response(store: Store, as_of: str, holdout_weeks: int) -> Response:
     return learn_response(past, now)
 
 
-def evidence(store: Store, *, horizon_weeks: int, holdout_weeks: int | None = None) -> Evidence:
+def evidence(
+    store: Store,
+    *,
+    horizon_weeks: int,
+    holdout_weeks: int | None = None,
+    ripe_weeks: int | None = None,
+) -> Evidence:
     """Put together what the store can say about the worth of acting on its lists.
 
     Parameters
@@ -141,6 +145,8 @@ def evidence(store: Store, *, horizon_weeks: int, holdout_weeks: int | None = No
         Of leaving.
     holdout_weeks
         For which a draw holds; default: the horizon.
+    ripe_weeks
+        Weeks after which an outcome is final: gap, horizon and grace; default: the horizon.
     """
     units = draws(store, holdout_weeks or horizon_weeks)
     listed = _frame(
@@ -149,15 +155,17 @@ def evidence(store: Store, *, horizon_weeks: int, holdout_weeks: int | None = No
         "ON o.as_of = l.as_of AND o.customer_id = l.customer_id "
         "WHERE l.status IN ('contact', 'holdout')",
     )
-    listed["has_left"] = pd.to_numeric(listed["has_left"].astype("object")).astype("float64")
-    left = _left(store, horizon_weeks)
+    # what was known already proves nothing of a list
+    listed = listed[~listed["as_of"].isin(hindsight_weeks(store))].reset_index(drop=True)
+    listed["has_left"] = _share(listed["has_left"])
+    left = _left(store)
     judged = _frame(
         store,
         "SELECT j.customer_id, j.model_probability, j.health_score, j.lead_risk, j.final_risk, "
         "o.has_left FROM judgements j LEFT JOIN outcomes o ON o.as_of = j.as_of AND "
         "o.customer_id = j.customer_id",
     )
-    judged["has_left"] = pd.to_numeric(judged["has_left"].astype("object")).astype("float64")
+    judged["has_left"] = _share(judged["has_left"])
     seen = _frame(
         store,
         "SELECT s.as_of, s.customer_id, s.churn_probability, s.percentile, s.risk_band, s.mrr, "
@@ -165,18 +173,20 @@ def evidence(store: Store, *, horizon_weeks: int, holdout_weeks: int | None = No
         "FROM scores s JOIN outcomes o ON o.as_of = s.as_of AND "
         "o.customer_id = s.customer_id WHERE o.has_left",
     )
+    newest = _newest(store)
+    ripe = ripe_weeks or horizon_weeks
     return Evidence(
-        effect_of_acting(units, horizon_weeks=horizon_weeks),
+        effect_of_acting(
+            units,
+            horizon_weeks=ripe,
+            newest=newest,
+            overdue=_overdue(listed, newest, ripe),
+        ),
         precision_by_week(listed),
         false_alarms(listed),
         misses(seen, left),
         lead_times(
-            _frame(
-                store,
-                "SELECT customer_id, min(as_of) AS first_on FROM listings WHERE status IN "
-                "('contact', 'holdout') GROUP BY customer_id",
-            ),
-            left,
+            listed.groupby("customer_id", as_index=False).agg(first_on=("as_of", "min")), left
         ),
         who_was_right(judged),
         agreement(_frame(store, "SELECT customer_id, signal, theme, verdict FROM verdicts")),
@@ -211,17 +221,52 @@ def verdicts_until(store: Store, day: str) -> dict[str, Any]:
     }
 
 
-def _left(store: Store, horizon_weeks: int) -> pd.DataFrame:
-    """Give who left, with the first week whose scores no longer counted them as a customer."""
-    found = _frame(
+def _left(store: Store) -> pd.DataFrame:
+    """Give who left, with the day (nan: noted before days were)."""
+    return _frame(
         store,
-        "SELECT o.customer_id, max(o.as_of) AS last_on, (SELECT min(s.as_of) FROM scores s WHERE "
-        "s.customer_id = o.customer_id AND s.as_of > max(o.as_of) AND NOT s.eligible) AS left_on "
-        "FROM outcomes o WHERE o.has_left GROUP BY o.customer_id",
+        "SELECT customer_id, max(left_on) AS left_on FROM outcomes WHERE has_left "
+        "GROUP BY customer_id",
     )
-    by = pd.to_datetime(found["last_on"]) + pd.Timedelta(weeks=horizon_weeks)
-    found["left_on"] = found["left_on"].fillna(by.dt.strftime("%Y-%m-%d"))
-    return found[["customer_id", "left_on"]]
+
+
+def _newest(store: Store) -> str | None:
+    """Give the newest week that was scored."""
+    row = store.row("SELECT max(as_of) AS as_of FROM weeks")
+    return None if row is None else row["as_of"]
+
+
+def _overdue(listed: pd.DataFrame, newest: str | None, ripe_weeks: int) -> int:
+    """Count the lists whose outcomes could be known by the newest week, and none is noted."""
+    if newest is None or listed.empty:
+        return 0
+    ripe = str(date.fromisoformat(newest) - timedelta(weeks=ripe_weeks))
+    known = listed[listed["as_of"] <= ripe].groupby("as_of")["has_left"].count()
+    return int((known == 0).sum())
+
+
+def _scored_and_known(store: Store, days: Sequence[str]) -> pd.DataFrame:
+    """Give the scored rows of the lists of some weeks, with what became of each customer."""
+    rows, names = list[tuple[Any, ...]](), list[str]()
+    with store.reading() as connection:
+        for day in days or ("",):
+            result = connection.execute(
+                sa.text(
+                    "SELECT s.*, o.has_left FROM listings l JOIN scores s ON s.as_of = l.as_of "
+                    "AND s.customer_id = l.customer_id LEFT JOIN outcomes o ON o.as_of = l.as_of "
+                    "AND o.customer_id = l.customer_id WHERE l.as_of = :day "
+                    "AND l.status IN ('contact', 'holdout')"
+                ),
+                {"day": day},
+            )
+            names = list(result.keys())
+            rows += [tuple(row) for row in result]
+    return pd.DataFrame(rows, columns=names)
+
+
+def _share(has_left: pd.Series) -> pd.Series:
+    """Turn what a database knows of leaving into 0, 1 and nan."""
+    return pd.to_numeric(has_left.astype("object")).astype("float64")
 
 
 def _renewal(frame: pd.DataFrame, day: str) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from retain.actions import schema
 from retain.actions.store import Store, Writing
 from retain.actions.tallies import add_up_portfolio
 from retain.errors import StoreError
+from retain.snapshots import is_hindsight
 
 __all__ = ["import_week"]
 
@@ -35,7 +36,8 @@ def import_week(
     """Put one scored week into the store, in place of what it held of that week.
 
     Verdicts, judgements and treatments stay as they are; so does the queue, until `keep_queue`
-    makes the newest week's again from the new scores.
+    makes the newest week's again from the new scores. Outcomes go where the week is now scored in
+    hindsight.
 
     Parameters
     ----------
@@ -78,7 +80,10 @@ def import_week(
         if had and had[0]["manifest_hash"] == fingerprint:
             return False
         run = write.connection.execute
-        for table in (schema.scores, schema.drivers):
+        replaced = [schema.scores, schema.drivers]
+        if is_hindsight(manifest.get("model_trained_as_of", ""), date.fromisoformat(day)):
+            replaced.append(schema.outcomes)  # they prove nothing of scores that had seen them
+        for table in replaced:
             run(table.delete().where(table.c.as_of == day))
         run(schema.drivers.delete().where(schema.drivers.c.as_of <= oldest))
         _insert(write, schema.scores, kept)

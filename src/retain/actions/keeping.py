@@ -10,6 +10,7 @@ import pandas as pd
 import sqlalchemy as sa
 
 from retain.actions import schema
+from retain.actions.drawing import draws_of
 from retain.actions.queue import QueueRules, Standing, decide_queue, say_queue
 from retain.actions.store import Store, Writing
 from retain.errors import StoreError
@@ -122,10 +123,11 @@ def _items_before(write: Writing, day: str) -> list[dict[str, Any]]:
 
 def _standing(write: Writing, items: list[dict[str, Any]], day: str, rules: QueueRules) -> Standing:
     since = str(date.fromisoformat(day) - timedelta(weeks=rules.holdout_weeks))
-    drawn: dict[str, bool] = {}
-    for item in items:  # newest first: the oldest draw that still holds comes last
-        if since < item["entered_week"] < day:
-            drawn[item["customer_id"]] = item["is_holdout"]
+    drawn = {
+        one.customer_id: one.is_holdout
+        for one in draws_of(write, rules.holdout_weeks, before=day)
+        if one.as_of > since
+    }
     contacts = write.rows(
         "SELECT customer_id, max(at) AS at FROM treatments WHERE at < :after GROUP BY customer_id",
         after=str(date.fromisoformat(day) + timedelta(days=365)),
@@ -190,6 +192,8 @@ def _keep(
         if item["is_holdout"]:  # stays left alone until the draw has run out
             if item["entered_week"] <= over:
                 _close(write, item, day, "done", "the weeks of the hold-out are over")
+            elif item["entered_week"] == day:  # by a list that is being made again
+                _close(write, item, day, "dropped", "not on the list that was made again")
         else:
             _close(write, item, day, "dropped", _why_dropped(score, who, made))
     write.connection.execute(schema.listings.delete().where(schema.listings.c.as_of == day))

@@ -49,7 +49,9 @@ SORTS = {
 _CUSTOMER = """s.customer_id, s.name, s.owner, s.segment, s.plan, s.eligible,
     s.not_eligible_because, s.churn_probability, s.churn_low, s.churn_high, s.percentile,
     s.risk_band, s.change, s.clv, s.mrr, s.renews_at, s.value_at_risk, s.health_score, s.coverage,
-    s.freshness_days, s.main_theme, s.main_signal, s.main_sentence"""
+    s.freshness_days, s.main_theme, s.main_signal, s.main_sentence,
+    EXISTS (SELECT 1 FROM scores e WHERE e.customer_id = s.customer_id AND e.as_of < s.as_of
+        AND e.eligible) AS was_scored"""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,6 @@ __all__ = [
     "who_was_right",
 ]
 
-DRAWS = 400
 LEVEL = 0.95
 CLAIM_ERROR = 0.01  # chance that an effect is ever claimed, in all the weeks, where there is none
 WORTH_FINDING = 0.05  # a fall of the share that leaves, when nothing better is known to aim for
@@ -49,7 +48,7 @@ class Effect:
         Fall of the share that leaves when a customer is put on the list, -1 to 1: above 0 acting
         keeps customers. nan when a group is empty.
     low, high
-        95 % interval of `kept`, resampling customers.
+        95 % interval of `kept`; see Notes of `effect_of_acting`.
     is_certain
         Whether a difference is claimed: only when an interval that stays true however often one
         looks leaves out 0.
@@ -58,6 +57,8 @@ class Effect:
     more_weeks
         Weeks until a difference of this size could be told from chance, at today's pace; 0 when
         it can be now; None when it cannot be foreseen.
+    overdue
+        Lists that are old enough for their outcomes, none of which is noted.
     said
         All that in a sentence.
     """
@@ -72,10 +73,17 @@ class Effect:
     is_certain: bool
     saved: float
     more_weeks: int | None
+    overdue: int
     said: str
 
 
-def effect_of_acting(units: pd.DataFrame, *, horizon_weeks: int = 13, seed: int = 0) -> Effect:
+def effect_of_acting(
+    units: pd.DataFrame,
+    *,
+    horizon_weeks: int = 13,
+    newest: str | None = None,
+    overdue: int = 0,
+) -> Effect:
     """Compare those put on the list with those drawn to be left alone.
 
     Everybody is counted in the group that was drawn, whatever was done afterwards: what is compared
@@ -88,25 +96,33 @@ def effect_of_acting(units: pd.DataFrame, *, horizon_weeks: int = 13, seed: int 
         while the horizon has not passed).
     horizon_weeks
         Weeks after which the outcome of a draw is known.
-    seed
-        Of the resampling.
+    newest
+        The newest scored week; default: the newest draw.
+    overdue
+        Lists that are old enough for their outcomes, none of which is noted.
 
     Returns
     -------
     Effect
-        Of a customer's several draws all count; the intervals resample customers, not draws.
+        Of a customer's several draws all count; the intervals count customers, not draws.
 
     Notes
     -----
-    The interval shown is a percentile bootstrap. The claim uses a confidence sequence, which holds
-    at every look together, because the figure is looked at every week: its half-width is
+    The interval shown is Newcombe's: each share's Wilson interval, and of their far ends the
+    difference. It stays honest where nobody of a group has left: of 0 in 4 it does not conclude
+    that nobody ever would. A group counts as many as its customers; where their draws go together
+    the interval is widened about the difference by as much as the spread is. The claim uses a
+    confidence sequence, which holds at every look together, because the figure is looked at every
+    week: its half-width is
     ``s * sqrt(2 (n r² + 1) / (n² r²) * log(sqrt(n r² + 1) / 0.01))`` with s the spread of the
     difference per customer and r tuned to 200 customers.
 
     References
     ----------
-    Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas (2024), Time-uniform central limit theory and
-    asymptotic confidence sequences, Annals of Statistics 52(6).
+    Newcombe (1998), Interval estimation for the difference between independent proportions,
+    Statistics in Medicine 17, method 10. Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas (2024),
+    Time-uniform central limit theory and asymptotic confidence sequences, Annals of Statistics
+    52(6).
 
     Examples
     --------
@@ -127,25 +143,27 @@ def effect_of_acting(units: pd.DataFrame, *, horizon_weeks: int = 13, seed: int 
     left = known["has_left"].to_numpy(dtype=np.float64)
     n_held, n_contact = int(held.sum()), int((~held).sum())
     if n_held == 0 or n_contact == 0:
-        return _nothing_yet(units, n_contact, n_held, left, held, horizon_weeks)
+        return _nothing_yet(units, n_contact, n_held, left, held, horizon_weeks, newest, overdue)
     share_held, share_contact = float(left[held].mean()), float(left[~held].mean())
     kept = share_held - share_contact
     people, at = np.unique(known["customer_id"].astype(str).to_numpy(), return_inverse=True)
-    low, high = _resampled(left, held, at, len(people), seed)
+    low, high = _difference_interval(left, held, at, len(people))
     half = _sequence_half_width(left, held, at, len(people))
     leavers = int(left.sum())
     is_certain = leavers >= LEAST_LEAVERS and abs(kept) > half
     more = 0 if is_certain else _more_weeks(units, kept, half)
     figures = (
         f"of {n_held:,} left alone {100 * share_held:.1f} % left, of {n_contact:,} on the list "
-        f"{100 * share_contact:.1f} %: acting keeps {100 * kept:+.1f} in 100 "
-        f"({100 * low:+.1f} to {100 * high:+.1f})"
+        f"{100 * share_contact:.1f} %: of 100 on the list {_moved(kept)} left "
+        f"({_moved(low)} to {_moved(high)})"
     )
     if is_certain:
         said = figures
     else:
         wait = "no end in sight at this pace" if more is None else f"about {_weeks(more)}"
         said = f"no effect is claimed; {figures}; not enough data yet: {wait}"
+    if overdue:
+        said = f"{said}; {_told_overdue(overdue)}"
     return Effect(
         n_contact,
         n_held,
@@ -157,32 +175,63 @@ def effect_of_acting(units: pd.DataFrame, *, horizon_weeks: int = 13, seed: int 
         is_certain,
         kept * n_contact if is_certain else math.nan,
         more,
+        overdue,
         said,
     )
 
 
+def _moved(kept: float) -> str:
+    """Say a fall of the share that leaves, in 100 customers, so that a rise reads as one.
+
+    Examples
+    --------
+    >>> _moved(0.05), _moved(-0.165)
+    ('5.0 fewer', '16.5 more')
+    """
+    return f"{abs(100 * kept):.1f} {'more' if round(1000 * kept) < 0 else 'fewer'}"
+
+
 def _weeks(more: int) -> str:
-    return f"{more} more week{'s' * (more != 1)}"
+    return f"{more} more {'week' if more == 1 else 'weeks'}"
+
+
+def _told_overdue(overdue: int) -> str:
+    lists = "1 list is" if overdue == 1 else f"{overdue} lists are"
+    return (
+        f"{lists} old enough for outcomes and none are noted: they come with the next weekly run; "
+        "score once more (`retain score CONFIG`)"
+    )
 
 
 def _nothing_yet(
-    units: pd.DataFrame, n_contact: int, n_held: int, left: Any, held: Any, horizon_weeks: int
+    units: pd.DataFrame,
+    n_contact: int,
+    n_held: int,
+    left: Any,
+    held: Any,
+    horizon_weeks: int,
+    newest: str | None,
+    overdue: int,
 ) -> Effect:
     waiting = units[units["has_left"].isna()]
     both = waiting["is_holdout"].nunique() == 2 or (n_contact + n_held > 0 and len(waiting) > 0)
+    more = None
     if units.empty:
         said = "not enough data yet: nobody has been on the list"
+    elif overdue:
+        said = _told_overdue(overdue)
     elif not units["is_holdout"].any():
         said = (
             "nothing to compare with: nobody was drawn to be left alone yet (review.holdout_share "
             "says how many are)"
         )
     else:
-        said = f"not enough data yet: the first outcomes are known {horizon_weeks} weeks after"
-    more = None
-    if len(units) and both:
+        after = f"{horizon_weeks} weeks after the list"
+        said = f"not enough data yet: the first outcomes are known {after}"
+    if len(units) and both and not overdue:
         day = pd.to_datetime(units["entered_week"])
-        more = max(horizon_weeks - int((day.max() - day.min()).days // 7), 1)
+        now = day.max() if newest is None else pd.Timestamp(newest)
+        more = max(horizon_weeks - int((now - day.min()).days // 7), 1)
         said = f"{said}; at least {_weeks(more)}"
     return Effect(
         n_contact,
@@ -195,24 +244,41 @@ def _nothing_yet(
         False,
         math.nan,
         more,
+        overdue,
         said,
     )
 
 
-def _resampled(left: Any, held: Any, at: Any, people: int, seed: int) -> tuple[float, float]:
-    """Give the interval of the difference over customers drawn with replacement."""
-    rng = np.random.default_rng(seed)
-    sums = np.zeros((people, 4))
-    for column, values in enumerate((held, held * left, ~held, ~held * left)):
-        sums[:, column] = np.bincount(at, weights=values, minlength=people)
-    found = []
-    for _ in range(DRAWS):
-        times = np.bincount(rng.integers(0, people, people), minlength=people)
-        n1, l1, n0, l0 = times @ sums
-        if n1 > 0 and n0 > 0:
-            found.append(l1 / n1 - l0 / n0)
-    low, high = np.quantile(found, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-    return float(low), float(high)
+def _difference_interval(
+    left: Any, held: Any, at: Any, people: int, level: float = LEVEL
+) -> tuple[float, float]:
+    """Give Newcombe's interval of the difference, groups counted as their customers are worth.
+
+    Examples
+    --------
+    0 of 4 left alone and 13 of 79 on the list left, a difference of -0.1646. Wilson's intervals are
+    0 to 0.4899 and 0.0988 to 0.2615; -0.1646 - sqrt((0 - 0)² + (0.2615 - 0.1646)²) = -0.2615 and
+    -0.1646 + sqrt((0.4899 - 0)² + (0.1646 - 0.0988)²) = 0.3297:
+
+    >>> held = np.arange(83) < 4
+    >>> left = (np.arange(83) >= 70).astype(float)
+    >>> low, high = _difference_interval(left, held, np.arange(83), 83)
+    >>> round(low, 4), round(high, 4)
+    (-0.2615, 0.3297)
+    """
+    worth = 1 / _design(left, held, at, people) ** 2  # of one draw
+    (low1, p1, high1), (low0, p0, high0) = (
+        _wilson(left[group].mean(), group.sum() * worth, level) for group in (held, ~held)
+    )
+    return (
+        p1 - p0 - math.hypot(p1 - low1, high0 - p0),
+        p1 - p0 + math.hypot(high1 - p1, p0 - low0),
+    )
+
+
+def _wilson(share: float, n: float, level: float) -> tuple[float, float, float]:
+    low, high = share_interval(float(share * n), float(n), level) or (0.0, 1.0)
+    return low, float(share), high
 
 
 def _sequence_half_width(left: Any, held: Any, at: Any, people: int) -> float:
@@ -239,7 +305,9 @@ def _design(left: Any, held: Any, at: Any, people: int) -> float:
     centred = np.where(held, left - left[held].mean(), -(left - left[~held].mean()))
     alone = float((centred**2).sum())
     together = float((np.bincount(at, weights=centred, minlength=people) ** 2).sum())
-    return math.sqrt(max(together / alone, 1.0)) if alone > 0 else 1.0
+    if alone == 0:  # nothing tells how far they go together: as if altogether
+        return math.sqrt(len(left) / people)
+    return math.sqrt(max(together / alone, 1.0))
 
 
 def _more_weeks(units: pd.DataFrame, kept: float, half: float) -> int | None:
@@ -261,8 +329,9 @@ def precision_by_week(listed: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        as_of, listed, known, left, precision with low and high (Wilson, 90 %), and the same for
-        those left alone (`alone_precision`), whom no contact could have kept.
+        as_of; of those listed to be contacted: listed, known, left, precision with low and high
+        (Wilson, 90 %); of those left alone, whom no contact could have kept: left_alone,
+        alone_known, alone_left, alone_precision.
 
     Examples
     --------
@@ -275,23 +344,25 @@ def precision_by_week(listed: pd.DataFrame) -> pd.DataFrame:
     ...     }
     ... )
     >>> precision_by_week(listed)[["listed", "known", "left", "precision"]].iloc[0].tolist()
-    [4.0, 3.0, 2.0, 0.6666666666666666]
+    [3.0, 2.0, 1.0, 0.5]
     """
     rows: list[dict[str, Any]] = []
     for day, week in listed.groupby("as_of", sort=True):
-        known = week[week["has_left"].notna()]
-        alone = known[known["status"] == "holdout"]
-        left, n = int(known["has_left"].sum()), len(known)
+        is_alone = week["status"] == "holdout"
+        known, alone = (week.loc[mine, "has_left"].dropna() for mine in (~is_alone, is_alone))
+        left, n = int(known.sum()), len(known)
         low, high = share_interval(left, n, 0.90) or (math.nan, math.nan)
         rows.append(
             {
-                **{"as_of": str(day), "listed": len(week), "known": n, "left": left},
+                **{"as_of": str(day), "listed": int((~is_alone).sum()), "known": n, "left": left},
                 **{"precision": left / n if n else math.nan, "low": low, "high": high},
-                "alone_precision": float(alone["has_left"].mean()) if len(alone) else math.nan,
+                **{"left_alone": int(is_alone.sum()), "alone_known": len(alone)},
+                "alone_left": int(alone.sum()),
+                "alone_precision": float(alone.mean()) if len(alone) else math.nan,
             }
         )
-    names = ["as_of", "listed", "known", "left", "precision", "low", "high", "alone_precision"]
-    return pd.DataFrame(rows, columns=names)
+    names = ["as_of", "listed", "known", "left", "precision", "low", "high", "left_alone"]
+    return pd.DataFrame(rows, columns=[*names, "alone_known", "alone_left", "alone_precision"])
 
 
 def false_alarms(listed: pd.DataFrame) -> dict[str, float]:
@@ -334,7 +405,8 @@ def misses(scores: pd.DataFrame, left: pd.DataFrame, *, most: int = 100) -> pd.D
     day = pd.to_datetime(scores["as_of"])
     both = scores.assign(_day=day).merge(left[["customer_id", "left_on"]], on="customer_id")
     both["_left"] = pd.to_datetime(both["left_on"])
-    both = both[(both["_day"] < both["_left"]) & both["churn_probability"].notna()]
+    before = (both["_day"] < both["_left"]) | both["_left"].isna()
+    both = both[before & both["churn_probability"].notna()]
     last = both.sort_values("_day").drop_duplicates("customer_id", keep="last")
     missed = last[last["risk_band"] == "low"].copy()
     missed["weeks_before"] = (missed["_left"] - missed["_day"]).dt.days / 7

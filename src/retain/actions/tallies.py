@@ -98,8 +98,9 @@ def misses(store: Store, *, owner: str | None = None, page: int = 1, size: int =
     Returns
     -------
     Page
-        Newest first; of each customer the last scored week before leaving: as_of, left_on,
-        probability, band, health, lead's judgement, main reason, whether it was in the queue.
+        Who left last first; of each customer the last scored week before leaving: as_of, left_on
+        (none where it was noted before days were), probability, band, health, lead's judgement,
+        main reason, whether it was in the queue.
     """
     mine = "" if owner is None else " AND s.owner = :owner"
     given: dict[str, Any] = {} if owner is None else {"owner": owner}
@@ -119,7 +120,8 @@ def misses(store: Store, *, owner: str | None = None, page: int = 1, size: int =
         "SELECT s.customer_id, s.name, s.segment, s.plan, s.owner, s.as_of, o.left_on, "
         "s.churn_probability, s.churn_low, s.churn_high, s.risk_band, s.health_score, s.mrr, "
         "s.main_theme, s.main_sentence, s.coverage, j.lead_risk, l.status "
-        f"{tables} ORDER BY s.as_of DESC, s.customer_id LIMIT :size OFFSET :skip",
+        f"{tables} ORDER BY o.left_on DESC NULLS LAST, s.as_of DESC, s.customer_id "
+        "LIMIT :size OFFSET :skip",
         **given,
         size=size,
         skip=(page - 1) * size,

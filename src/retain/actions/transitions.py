@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from retain.actions.alerts import Alert, Evidence
+from retain.snapshots import FIRST_SCORED, NOT_SCORED
 from retain.weeks import UsualWeeks
 
 __all__ = [
@@ -103,6 +104,7 @@ def newly_at_risk(
     if pair is None:
         return []
     states = at_risk_by_week(weeks)
+    scored = [{*week.loc[week["eligible"].astype(bool), "customer_id"]} for week in weeks]
     now, before = pair
     found = []
     for who in sorted(states[-1] - states[-1 - back]):
@@ -111,7 +113,13 @@ def newly_at_risk(
         rise = _moved(row, earlier)
         if not np.isnan(rise) and round(100.0 * rise, 9) < least_rise_points:
             continue
-        came = "first scored this week" if np.isnan(rise) else f"up from {_percent(earlier)}"
+        came = f"up from {_percent(earlier)}"
+        if np.isnan(rise):
+            seen = next((n for n in range(2, len(weeks) + 1) if who in scored[-n]), None)
+            if seen is not None and who in states[-seen]:
+                continue  # was at risk when last scored: nothing is new
+            is_first = seen is None and row.get("change_unknown_because") != NOT_SCORED
+            came = FIRST_SCORED if is_first else NOT_SCORED
         found.append(
             _alert(
                 "newly_at_risk",

@@ -6,7 +6,6 @@ import difflib
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from retain import actions
+from retain.actions.drawing import hindsight_weeks
 from retain.actions.evidence import (
     Evidence,
     evidence,
@@ -28,8 +28,8 @@ from retain.actions.keeping import keep_queue
 from retain.actions.queue import Play, QueueRules
 from retain.config import Config, load_config
 from retain.errors import ConfigError, RetainError, StoreError, some
-from retain.jobs.opening import Company, as_day, is_hindsight
-from retain.jobs.outcomes import outcomes
+from retain.jobs.opening import Company, as_day, churn_rule
+from retain.jobs.outcomes import left_on, outcomes
 from retain.jobs.progress import Listener, silent
 from retain.jobs.store import Store
 from retain.weeks import FoldedWeeks
@@ -44,6 +44,7 @@ __all__ = [
     "queue_rules",
     "verdicts_on_reasons",
     "work_with",
+    "works_with_lists",
 ]
 
 FILES = ("scores.parquet", "drivers.parquet", "manifest.json")
@@ -163,18 +164,57 @@ def bring_up_to_date(
             keep_driver_weeks=config.review.keep_driver_weeks,
         )
         imported.append(day)
+        if _lost_its_list(store, day):  # now: a later week in this very run would be too late
+            _make_queue(config, store, str(day))
     if not weeks:
         return imported
     last = store.row("SELECT as_of, queue FROM weeks ORDER BY as_of DESC")
     newest = str(weeks[-1])
     # not only after an import of this very run: a run before may have been killed after its own
     if last is not None and last["as_of"] == newest and last["queue"] is None:
-        rules = queue_rules(config)
-        uplift = None
-        if config.review.order == "response":
-            uplift = response(store, newest, rules.holdout_weeks).uplift
-        keep_queue(store, newest, rules, uplift=uplift)
+        _make_queue(config, store, newest)
     return imported
+
+
+def _make_queue(config: Config, store: actions.Store, newest: str) -> None:
+    rules = queue_rules(config)
+    uplift = None
+    if config.review.order == "response":
+        uplift = response(store, newest, rules.holdout_weeks).uplift
+    keep_queue(store, newest, rules, uplift=uplift)
+
+
+def _lost_its_list(store: actions.Store, day: date) -> bool:
+    """Say whether a week, the newest so far, had a list that was made from other scores."""
+    waits = store.row(
+        "SELECT 1 AS yes FROM weeks w WHERE w.as_of = :day AND w.queue IS NULL AND EXISTS "
+        "(SELECT 1 FROM listings l WHERE l.as_of = w.as_of) AND NOT EXISTS "
+        "(SELECT 1 FROM weeks later WHERE later.as_of > w.as_of)",
+        day=str(day),
+    )
+    return waits is not None
+
+
+def works_with_lists(config: Config) -> bool:
+    """Say whether a weekly run keeps lists and outcomes, too.
+
+    It does where the configuration says how lists are made, and as soon as somebody has once asked
+    for a list. Alerts lie in the same store and do not count: nobody is to be left alone for a team
+    that works with no list.
+    """
+    if "review" in config.model_fields_set:
+        return True
+    url = config.database_url()
+    if not _may_exist(url):
+        return False
+    with actions.open_store(url) as store:
+        return store.row("SELECT as_of FROM weeks WHERE queue IS NOT NULL") is not None
+
+
+def _may_exist(url: str) -> bool:
+    """Say whether there may be an action store; asking makes none."""
+    kind, _, place = url.partition(":///")
+    return kind != "sqlite" or Path(place).exists()
 
 
 def work_with(company: Company, folded: FoldedWeeks, week: int) -> None:
@@ -190,29 +230,29 @@ def work_with(company: Company, folded: FoldedWeeks, week: int) -> None:
         The scored week.
     """
     with actions.open_store(company.config.database_url()) as store:
+        hindsight = hindsight_weeks(store)  # what was known already proves nothing of a list
         days = {
             row["as_of"]: company.calendar.week_of(date.fromisoformat(row["as_of"]))
-            for row in store.rows("SELECT as_of, manifest FROM weeks")
-            if not _is_hindsight(row)  # what was known already proves nothing of a list
+            for row in store.rows("SELECT as_of FROM weeks")
+            if row["as_of"] not in hindsight
         }
         ripe = {day: at for day, at in days.items() if at + company.churn.ripe_weeks <= week}
         if ripe:
             known = outcomes(company, folded, list(ripe.values()))
+            known["left_on"] = left_on(company, folded, known)
             note_outcomes(
                 store,
                 {
-                    day: list(zip(mine["customer_id"], mine["churned"] > 0.5, strict=True))
+                    day: list(
+                        zip(
+                            mine["customer_id"], mine["churned"] > 0.5, mine["left_on"], strict=True
+                        )
+                    )
                     for day, at in ripe.items()
                     for mine in [known[known["week"] == at]]
                 },
             )
         bring_up_to_date(company.config, store)
-
-
-def _is_hindsight(week: Mapping[str, Any]) -> bool:
-    """Say whether an imported week was scored by a model that had seen what came after it."""
-    trained = json.loads(week["manifest"]).get("model_trained_as_of", "")
-    return is_hindsight(trained, date.fromisoformat(week["as_of"]))
 
 
 def verdicts_on_reasons(config: Config, until: date) -> dict[str, Any]:
@@ -234,8 +274,7 @@ def verdicts_on_reasons(config: Config, until: date) -> dict[str, Any]:
     nobody = {"given": 0, "customers": 0, "people": 0, "signals": []}
     try:
         url = config.database_url()
-        kind, _, place = url.partition(":///")
-        if kind == "sqlite" and not Path(place).exists():
+        if not _may_exist(url):
             return nobody | {"not_known_because": None}
         with actions.open_store(url) as store:
             return verdicts_until(store, str(until)) | {"not_known_because": None}
@@ -262,6 +301,7 @@ def prove(config: Config | str | Path, *, progress: Listener = silent) -> Eviden
             store,
             horizon_weeks=settings.churn.horizon_weeks,
             holdout_weeks=rules.holdout_weeks,
+            ripe_weeks=churn_rule(settings).ripe_weeks,
         )
 
 

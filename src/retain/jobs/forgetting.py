@@ -26,8 +26,8 @@ __all__ = ["Forgotten", "forget"]
 KEPT_WEEKS = "weeks"  # folded from the sources, folded again when missing
 STORE_IN_USE = (
     "the action store is in use at this moment (by `retain review`?), so its file, or the log "
-    "beside it (ending in -wal), may still hold bytes of what was erased: end what uses it, see that "
-    "the disk has room for a second copy, and run this again"
+    "beside it (ending in -wal), may still hold bytes of what was erased: end what uses it, see "
+    "that the disk has room for a second copy, and run this again"
 )
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from retain.errors import StoreError, many, some
-from retain.jobs.opening import Company, is_hindsight
+from retain.jobs.opening import Company
 from retain.model import Bundle
-from retain.snapshots import ELIGIBLE
+from retain.snapshots import ELIGIBLE, is_hindsight
 from retain.tables import SPECS
 from retain.tables.remarks import SPARSE_TIMES, STALE_DAYS
 
@@ -91,6 +91,7 @@ def describe_week(
         "as_of": str(day),
         "horizon_weeks": company.churn.horizon_weeks,
         "gap_weeks": company.churn.gap_weeks,
+        "ripe_weeks": company.churn.ripe_weeks,
         "churn_kind": company.churn.kind,
         "clv_horizon_weeks": company.clv.horizon_weeks,
         "interval": company.config.clv.interval,

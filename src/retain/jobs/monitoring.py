@@ -17,13 +17,13 @@ from retain.config import Config
 from retain.errors import RetainError, many
 from retain.features import Feature
 from retain.jobs.acting import verdicts_on_reasons
-from retain.jobs.opening import Company, as_day, is_hindsight, open_company, settle_as_of
+from retain.jobs.opening import Company, as_day, open_company, settle_as_of
 from retain.jobs.outcomes import fold_for, outcomes, own_features, predicted, week_of
 from retain.jobs.progress import Listener, Steps, silent
 from retain.jobs.recording import uri_of
 from retain.model import Bundle, load_bundle
 from retain.report.wording import figure_name
-from retain.snapshots import ELIGIBLE, eligibility
+from retain.snapshots import ELIGIBLE, eligibility, is_hindsight
 from retain.weeks import History
 
 __all__ = ["Advice", "Monitored", "monitor"]

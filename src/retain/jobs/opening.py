@@ -22,8 +22,8 @@ from retain.weeks import Calendar, FoldedWeeks, fold_tables
 __all__ = [
     "Company",
     "as_day",
+    "churn_rule",
     "company_of",
-    "is_hindsight",
     "open_company",
     "read_company",
     "settle_as_of",
@@ -153,20 +153,25 @@ def company_of(settings: Config, store: Store, tables: Tables) -> Company:
         store,
         tables,
         Calendar(settings.week_ends_on),
-        ChurnRule(
-            settings.churn.kind,
-            settings.churn.horizon_weeks,
-            settings.churn.gap_weeks,
-            settings.churn.grace_weeks,
-            settings.churn.active_weeks,
-            settings.churn.include_involuntary,
-        ),
+        churn_rule(settings),
         ClvRule(
             settings.clv.horizon_weeks,
             settings.clv.gross_margin,
             settings.clv.annual_discount_rate,
             settings.clv.basis,
         ),
+    )
+
+
+def churn_rule(settings: Config) -> ChurnRule:
+    """Say what leaving means, as configured."""
+    return ChurnRule(
+        settings.churn.kind,
+        settings.churn.horizon_weeks,
+        settings.churn.gap_weeks,
+        settings.churn.grace_weeks,
+        settings.churn.active_weeks,
+        settings.churn.include_involuntary,
     )
 
 
@@ -189,26 +194,6 @@ def as_day(as_of: date | str) -> date:
         return as_of if isinstance(as_of, date) else date.fromisoformat(as_of)
     except (TypeError, ValueError):
         raise ConfigError(f"--as-of {as_of}: not a date; expected one like 2026-11-15.") from None
-
-
-def is_hindsight(trained_as_of: str, day: date) -> bool:
-    """Say whether a model has seen what came after a week that it scores.
-
-    Parameters
-    ----------
-    trained_as_of
-        The evening whose knowledge the model learnt from, as its bundle writes it.
-    day
-        The scored week.
-
-    Examples
-    --------
-    >>> is_hindsight("2026-10-25", date(2026, 10, 18))
-    True
-    >>> is_hindsight("2026-10-25", date(2026, 10, 25))
-    False
-    """
-    return trained_as_of > str(day)
 
 
 def settle_as_of(company: Company, as_of: date | str | None) -> int:

@@ -12,10 +12,23 @@ from retain.jobs.matching import same_columns, same_own_features, same_settings,
 from retain.jobs.opening import Company
 from retain.jobs.panel import matrix, with_lists
 from retain.model import Bundle
-from retain.snapshots import ELIGIBLE, churn_labels, eligibility
+from retain.snapshots import ELIGIBLE, churn_labels, eligibility, leaving_weeks
 from retain.weeks import FoldedWeeks, History
 
-__all__ = ["fold_for", "known_labels", "outcomes", "own_features", "predicted", "week_of"]
+__all__ = [
+    "fold_for",
+    "known_labels",
+    "left_on",
+    "outcomes",
+    "own_features",
+    "predicted",
+    "week_of",
+]
+# where the day of an end stands, for those whose leaving is an event; silence has none
+ENDS = {
+    "contract": ("subscriptions", "ended_at", "is_trial"),
+    "event": ("departures", "left_at", None),
+}
 
 
 def week_of(company: Company, day: Any) -> int:
@@ -77,6 +90,52 @@ def outcomes(company: Company, folded: FoldedWeeks, weeks: Any) -> pd.DataFrame:
             "churned": labels[at, customer],
         }
     )
+
+
+def left_on(company: Company, folded: FoldedWeeks, found: pd.DataFrame) -> pd.Series:
+    """Say on which day those left who left within the horizon.
+
+    Parameters
+    ----------
+    company
+        What leaving means, and its tables.
+    folded
+        Everything known by now.
+    found
+        From `outcomes`.
+
+    Returns
+    -------
+    Series
+        Days as text, aligned with `found`; None for those who stayed. The day on which paid service
+        ended or that the departure gives; where silence is leaving, the last day of the week at
+        whose end it had lasted for the horizon.
+    """
+    weeks = np.unique(found["week"].to_numpy(dtype=np.int64))
+    when = leaving_weeks(folded, weeks, company.churn)
+    week = when[np.searchsorted(weeks, found["week"]), found["customer"].to_numpy(dtype=np.int64)]
+    gone = np.flatnonzero(~np.isnan(week))
+    days = _days_of_ends(company)
+    said = np.full(len(found), None, dtype=object)
+    for at, who in zip(gone, found["customer_id"].to_numpy()[gone], strict=True):
+        left = int(week[at])
+        said[at] = days.get((str(who), left)) or str(company.calendar.last_day(left))
+    return pd.Series(said, index=found.index, dtype=object)
+
+
+def _days_of_ends(company: Company) -> dict[tuple[str, int], str]:
+    """Give the day of each end by customer and week, the last of a week."""
+    table, column, trial = ENDS.get(company.churn.kind, ("", "", None))
+    if not table or not company.tables.has(table, column):
+        return {}
+    paid = (
+        f" AND NOT coalesce({trial}, false)" if trial and company.tables.has(table, trial) else ""
+    )
+    rows = company.tables.con.execute(
+        f"SELECT DISTINCT CAST(customer_id AS VARCHAR), CAST({column} AS DATE) AS day FROM {table} "
+        f"WHERE {column} IS NOT NULL{paid} ORDER BY day"
+    ).fetchall()
+    return {(who, company.calendar.week_of(day)): str(day) for who, day in rows}
 
 
 def predicted(

@@ -19,7 +19,7 @@ from retain.config import Config
 from retain.engines import Spark
 from retain.errors import ModelMismatchError, SnapshotError
 from retain.features import THEMES, Feature, load_own_features
-from retain.jobs.acting import work_with
+from retain.jobs.acting import work_with, works_with_lists
 from retain.jobs.assembling import Assembly
 from retain.jobs.beside import add_people, keep_attributes
 from retain.jobs.happenings import write_happenings
@@ -45,6 +45,7 @@ from retain.jobs.writing import (
     write_page,
 )
 from retain.model import Bundle, load_bundle
+from retain.snapshots import FIRST_SCORED, NOT_SCORED
 from retain.tables.memory import give_back
 from retain.weeks import FoldedWeeks
 from retain.weeks.laid import lay_down, let_go, size_of
@@ -180,7 +181,7 @@ def _score(
             del every
         manifest = score_folded(company, bundle, folded, week, (*own, *given), without, steps)
         record_scored(company, bundle, day)
-        if "review" in company.config.model_fields_set:  # a team works with the list
+        if works_with_lists(company.config):
             work_with(company, with_lists(folded, bundle.lists), week)
     steps.done()
     return Scored(day, company.store.week(day), manifest)
@@ -316,6 +317,15 @@ def _assembled(
     scores["percentile"] = ranked(chance, eligible)
     scores["risk_band"] = _bands(company, chance, scores["percentile"].to_numpy(), eligible)
     _changes(scores, bundle, _previous(company, day), chance, assembly, eligible)
+    unknown = eligible & scores["change"].isna().to_numpy()
+    earlier = _scored_before(company, day, {*ids[unknown]})
+    scores["change_unknown_because"] = pd.Series(
+        [
+            (NOT_SCORED if who in earlier else FIRST_SCORED) if is_unknown else None
+            for who, is_unknown in zip(ids, unknown, strict=True)
+        ],
+        dtype=object,
+    )
     for name in ("clv", "clv_low", "clv_high", "mrr", "term_months", "coverage", "freshness_days"):
         scores[name] = assembly.figure(name)
     shown("value_at_risk", chance * scores["clv"])
@@ -393,6 +403,18 @@ def _previous(company: Company, day: date) -> pd.DataFrame | None:
         return None
     kept = frame[frame["eligible"]].set_index("customer_id")
     return pd.DataFrame({"p": kept["churn_probability"], "model": kept["model_version"]})
+
+
+def _scored_before(company: Company, day: date, wanted: set[str]) -> set[str]:
+    """Say who of some customers was scored in any earlier week."""
+    found = set[str]()
+    for week in reversed([one for one in company.store.scored_weeks() if one < day]):
+        if found == wanted:
+            break
+        frame = company.store.read_week(week, "scores", ["customer_id", "eligible"])
+        if frame is not None:
+            found |= wanted & {*frame.loc[frame["eligible"].astype(bool), "customer_id"]}
+    return found
 
 
 def _changes(

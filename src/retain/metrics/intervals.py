@@ -24,7 +24,7 @@ def z_of(level: float) -> float:
     return NormalDist().inv_cdf((1 + level) / 2)
 
 
-def share_interval(k: int, n: int, level: float = 0.95) -> tuple[float, float] | None:
+def share_interval(k: float, n: float, level: float = 0.95) -> tuple[float, float] | None:
     """Wilson's interval of a share, in [0, 1]; None without trials.
 
     Examples

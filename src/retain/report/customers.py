@@ -18,6 +18,7 @@ import pandas as pd
 
 from retain.report.sparks import WEEKS
 from retain.report.wording import clean, parts_that_add_up, tenths
+from retain.snapshots import NOT_SCORED
 
 __all__ = [
     "FULL_DETAIL",
@@ -109,6 +110,7 @@ class Customer:
     value_drivers: tuple[ValueDriver, ...] = ()
     weeks: dict[str, list[float | int | None]] = field(default_factory=dict)
     full: bool = True
+    was_scored: bool = False  # in an earlier week than the one before
 
     @property
     def slug(self) -> str:
@@ -401,6 +403,7 @@ def _customer(
         value_drivers=_value_drivers(drivers, most["clv"]),
         weeks=weeks,
         full=full,
+        was_scored=row.get("change_unknown_because") == NOT_SCORED,
     )
 
 

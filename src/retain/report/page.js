@@ -70,8 +70,8 @@
     s("rect", { class: "fill", x: 0, y: 30, width: barAt(c.p), height: 20 }),
     s("rect", { class: "mark", x: Math.max(barAt(c.p) - 6, 0), y: 0, width: 12, height: 80 }));
 
-  const trend = (change) => {
-    if (change === null) return h("span", { class: "trend none" }, W.new);
+  const trend = (change, wasScored) => {
+    if (change === null) return h("span", { class: "trend none" }, wasScored ? W.not_scored : W.new);
     const [kind, mark, text] = change > 0 ? ["up", "▲", points(change)] : change < 0 ? ["down", "▼", points(change)] : ["flat", "●", W.unchanged];
     return h("span", { class: "trend " + kind }, h("span", { "aria-hidden": "true" }, mark), " " + text);
   };
@@ -93,7 +93,7 @@
       h("td", { class: "risk-cell", "data-label": "Leaves within " + D.horizon + " weeks" },
         h("span", { class: "big" }, chance(c.p)), h("span", { class: "band " + c.band }, W.bands[c.band] || c.band),
         chanceBar(c), between(c.low, c.high, percent)),
-      HAS.change ? h("td", { class: "num", "data-label": "Since last week" }, trend(c.change)) : null,
+      HAS.change ? h("td", { class: "num", "data-label": "Since last week" }, trend(c.change, c.was_scored)) : null,
       HAS.value ? [h("td", { class: "num", "data-label": "Value at risk" }, h("span", { class: "big" }, number(c.at_risk))),
         h("td", { class: "num", "data-label": "CLV" }, h("span", {}, number(c.clv)), between(c.clv_low, c.clv_high, number))] : null,
       HAS.mrr ? h("td", { class: "num", "data-label": "MRR" }, number(c.mrr)) : null,

@@ -14,6 +14,8 @@ from retain.report.wording import FIGURE_NAMES, NOTHING, chance, number, tenths
 
 __all__ = ["next_table", "proof_tables", "queue_line", "queue_table"]
 
+ORDERED_BY = {"uplift": "what contact is expected to save"}  # as on the review page
+
 
 def queue_table(listed: pd.DataFrame, *, currency: str, owner: str | None = None) -> RenderableType:
     """Show whom to contact this week, with reason, play, owner and due date.
@@ -56,7 +58,8 @@ def queue_table(listed: pd.DataFrame, *, currency: str, owner: str | None = None
             ]
             if wide:
                 cells.append(cell(_text(row["play"]), plain))
-            lines.append([*cells, cell(_text(row["reason"]), plain)])
+            # this week's, as the probability beside it; the item keeps that of the week it entered
+            lines.append([*cells, cell(_text(row["main_sentence"]), plain)])
         said = "Associations, not causes."
         return Laid(
             f"{len(rows)} to contact{whose}", columns, lines, plain, said, "`retain handoff`"
@@ -108,10 +111,11 @@ def queue_line(found: Any) -> str:
     ...     left_alone=1,
     ... )
     >>> queue_line(found)
-    '2026-11-15: 1 of 40 places taken, by value at risk; 1 left alone at random'
+    '2026-11-15: 1 of 40 places taken, ordered by value at risk; 1 left alone at random'
     """
     whole = (
-        f"{found.taken} of {found.capacity} places taken, by {found.ordered_by}; "
+        f"{found.taken} of {found.capacity} places taken, ordered by "
+        f"{ORDERED_BY.get(found.ordered_by, found.ordered_by)}; "
         f"{found.left_alone} left alone at random"
     )
     if found.owner is None:
@@ -133,7 +137,11 @@ def proof_tables(found: Any) -> list[RenderableType]:
         `retain.actions.evidence.Evidence`.
     """
     shown = (
-        ("Each week's list", found.weeks.tail(12), ("precision", "alone_precision")),
+        (
+            "Each week's list: the listed, and those left alone",
+            found.weeks.tail(12).drop(columns="alone_left"),
+            ("precision", "alone_precision"),
+        ),
         ("Who was right (0.5 is guessing)", found.right, ()),
         ("Verdicts by signal", found.agreement.head(15), ("agreement", "useful")),
         ("Left although the score was low", _seen(found.misses), ()),

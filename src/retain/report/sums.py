@@ -37,6 +37,7 @@ def fixed_words(horizon_weeks: int) -> dict[str, Any]:
     return {
         "bands": BANDS,
         "new": "first week",
+        "not_scored": "not scored last week",
         "unchanged": "unchanged",
         "unstable": "No stable single reason",
         "no_reason": "No signal stands out",

@@ -17,6 +17,7 @@ from rich.text import Text
 from retain.report.customers import UNSTABLE_PCT
 from retain.report.fitting import Column, Fitted, Laid, cell, in_letters
 from retain.report.wording import NOTHING, chance, figure_name, number, points, tenths
+from retain.snapshots import NOT_SCORED
 
 __all__ = [
     "counts_table",
@@ -148,6 +149,8 @@ def riskiest_table(
             change = None if before is None else tenths(probability - before)
             band = str(row.get("risk_band"))
             hue = {"high": "bold red", "watch": "yellow"}.get(band, "")
+            # a dash where only the week before is missing: nobody is new after a gap
+            unknown = NOTHING if row.get("change_unknown_because") == NOT_SCORED else "new"
             moved = "red" if (change or 0) > 0 else "green" if (change or 0) < 0 else "dim"
             bar = _bar(p / 1000, highest, 10, plain)
             bar.stylize(hue or "dim")
@@ -158,7 +161,7 @@ def riskiest_table(
             cells.append(cell(chance(p), plain, hue))
             if wide:
                 cells.append(bar)
-            shift = "new" if change is None else points(change).removesuffix(" pts")
+            shift = unknown if change is None else points(change).removesuffix(" pts")
             cells.append(cell(shift, plain, moved))
             if by_value:
                 risk = defined(row["value_at_risk"])

@@ -52,8 +52,8 @@ def misses(request: Request, page: int = 1, form: str = "") -> Response:
 
 
 @functools.lru_cache(maxsize=4)
-def _evidence(store: Store, horizon_weeks: int, _stamp: Any) -> Evidence:
-    return evidence(store, horizon_weeks=horizon_weeks)
+def _evidence(store: Store, horizon_weeks: int, ripe_weeks: int, _stamp: Any) -> Evidence:
+    return evidence(store, horizon_weeks=horizon_weeks, ripe_weeks=ripe_weeks)
 
 
 @router.get("/scoreboard")
@@ -64,7 +64,8 @@ def scoreboard(request: Request, form: str = "") -> Response:
     if week is None:
         return draw_page(request, "empty.html", here="scoreboard", title="scoreboard.title")
     horizon = int(week["manifest"].get("horizon_weeks") or 13)
-    found = _evidence(desk.store, horizon, tallies.proof_stamp(desk.store))
+    ripe = int(week["manifest"].get("ripe_weeks") or horizon)
+    found = _evidence(desk.store, horizon, ripe, tallies.proof_stamp(desk.store))
     signals = _rows(found.agreement)
     if form:
         return as_file(exported(signals, _TALLY), "verdicts", form)
