@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ import pandas as pd
 from retain import tracking
 from retain.config import Config
 from retain.engines import Spark
-from retain.errors import ModelMismatchError, SnapshotError
+from retain.errors import ModelMismatchError, SnapshotError, StoreError
 from retain.features import THEMES, Feature, load_own_features
 from retain.jobs.acting import work_with, works_with_lists
 from retain.jobs.assembling import Assembly
@@ -411,9 +412,10 @@ def _scored_before(company: Company, day: date, wanted: set[str]) -> set[str]:
     for week in reversed([one for one in company.store.scored_weeks() if one < day]):
         if found == wanted:
             break
-        frame = company.store.read_week(week, "scores", ["customer_id", "eligible"])
-        if frame is not None:
-            found |= wanted & {*frame.loc[frame["eligible"].astype(bool), "customer_id"]}
+        sought = [("eligible", "==", True), ("customer_id", "in", sorted(wanted - found))]
+        with contextlib.suppress(StoreError):  # an old week that was damaged stops no new one
+            frame = company.store.read_week(week, "scores", ["customer_id"], sought)
+            found |= set() if frame is None else {*frame["customer_id"]}
     return found
 
 

@@ -159,9 +159,22 @@ class Store:
         return sorted(found)
 
     def read_week(
-        self, as_of: date, name: str, columns: list[str] | None = None
+        self,
+        as_of: date,
+        name: str,
+        columns: list[str] | None = None,
+        where: list[tuple[str, str, Any]] | None = None,
     ) -> pd.DataFrame | None:
-        """Read one table of a scored week, or some of its columns; None when it is not there.
+        """Read one table of a scored week, or some of it; None when it is not there.
+
+        Parameters
+        ----------
+        as_of, name
+            Week and table.
+        columns
+            None: all of them.
+        where
+            Column, comparison and value, all of which must hold; None: all rows.
 
         Raises
         ------
@@ -172,7 +185,9 @@ class Store:
 
         path = self.week(as_of) / f"{name}.parquet"
         try:
-            return pd.read_parquet(path, columns=columns) if path.exists() else None
+            if not path.exists():
+                return None
+            return pd.read_parquet(path, columns=columns, filters=where)
         except (OSError, ValueError) as problem:  # Arrow's errors are of these
             raise damaged(as_of, path, problem) from problem
 
