@@ -88,6 +88,8 @@ def dict_of(size):
 
 def sign_in(page, name="Lena"):
     page.goto("/")
+    # a person is slower than the browser, which complains when it finds the focus taken
+    page.wait_for_function("document.activeElement.name === 'name'")
     page.get_by_label("Name").fill(name)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
