@@ -24,6 +24,7 @@ __all__ = [
     "StoreError",
     "TableError",
     "many",
+    "nearest",
     "some",
 ]
 
@@ -69,6 +70,31 @@ def many(n: int, one: str, several: str) -> str:
     ('1 customer has', '1,200 customers have')
     """
     return f"{n:,} {one if n == 1 else several}"
+
+
+def nearest(name: str, among: Iterable[str], otherwise: str, most: int = 1) -> str:
+    """Ask whether a name that is like a mistyped one was meant; without any say what to go by.
+
+    Parameters
+    ----------
+    name, among
+        What was given, and the names that there are.
+    otherwise
+        Said when none of them is like it.
+    most
+        How many names to offer.
+
+    Examples
+    --------
+    >>> nearest("segmnt", ["plan", "segment"], "there are plan, segment")
+    'did you mean segment?'
+    >>> nearest("colour", ["plan", "segment"], "there are plan, segment")
+    'there are plan, segment'
+    """
+    from difflib import get_close_matches  # nobody pays for it who mistypes nothing
+
+    near = get_close_matches(name, list(among), most)
+    return f"did you mean {some(near)}?" if near else otherwise
 
 
 def some(items: Iterable[object], most: int = 5) -> str:

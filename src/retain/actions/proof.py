@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from retain.errors import many
 from retain.metrics.intervals import share_interval
 
 __all__ = [
@@ -31,6 +32,7 @@ CLAIM_ERROR = 0.01  # chance that an effect is ever claimed, in all the weeks, w
 WORTH_FINDING = 0.05  # a fall of the share that leaves, when nothing better is known to aim for
 LEAST_LEAVERS = 5  # in both groups together, before a difference is looked at
 FOREVER_WEEKS = 520
+MORE_WEEKS = ("more week", "more weeks")
 LEVELS = {"low": 0, "watch": 1, "high": 2}
 
 
@@ -160,7 +162,9 @@ def effect_of_acting(
     if is_certain:
         said = figures
     else:
-        wait = "no end in sight at this pace" if more is None else f"about {_weeks(more)}"
+        wait = (
+            "no end in sight at this pace" if more is None else f"about {many(more, *MORE_WEEKS)}"
+        )
         said = f"no effect is claimed; {figures}; not enough data yet: {wait}"
     if overdue:
         said = f"{said}; {_told_overdue(overdue)}"
@@ -191,15 +195,10 @@ def _moved(kept: float) -> str:
     return f"{abs(100 * kept):.1f} {'more' if round(1000 * kept) < 0 else 'fewer'}"
 
 
-def _weeks(more: int) -> str:
-    return f"{more} more {'week' if more == 1 else 'weeks'}"
-
-
 def _told_overdue(overdue: int) -> str:
-    lists = "1 list is" if overdue == 1 else f"{overdue} lists are"
     return (
-        f"{lists} old enough for outcomes and none are noted: they come with the next weekly run; "
-        "score once more (`retain score CONFIG`)"
+        f"{many(overdue, 'list is', 'lists are')} old enough for outcomes and none are noted: they "
+        "come with the next weekly run; score once more (`retain score CONFIG`)"
     )
 
 
@@ -232,7 +231,7 @@ def _nothing_yet(
         day = pd.to_datetime(units["entered_week"])
         now = day.max() if newest is None else pd.Timestamp(newest)
         more = max(horizon_weeks - int((now - day.min()).days // 7), 1)
-        said = f"{said}; at least {_weeks(more)}"
+        said = f"{said}; at least {many(more, *MORE_WEEKS)}"
     return Effect(
         n_contact,
         n_held,

@@ -11,7 +11,7 @@ from typing import Any
 
 from retain import __version__
 from retain.cli import printing, review
-from retain.errors import ConfigError, RetainError
+from retain.errors import ConfigError, RetainError, many
 
 __all__ = ["main"]
 
@@ -312,9 +312,7 @@ def _check(given: Any) -> int:
         _say(f"usable, but not to train on: {found.refusal}" if found.refusal else "usable")
         return DONE
     errors = sum(finding.severity == "error" for finding in found.findings)
-    _complain(
-        f"{errors} error{'s' * (errors != 1)}" if errors else "rows were set aside (--strict)"
-    )
+    _complain(many(errors, "error", "errors") if errors else "rows were set aside (--strict)")
     return FAILED
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from pathlib import Path
@@ -12,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from retain.config.settings import SERVERS, Config, meaning_of, settings_at
-from retain.errors import ConfigError, some
+from retain.errors import ConfigError, nearest, some
 
 __all__ = ["load_config", "place_of"]
 
@@ -202,8 +201,7 @@ def _tell(error: Any, given: dict[str, Any], name: str, lines: dict[tuple[str, .
     where = f"{name}:{line}" if line else name
     if error["type"] == "extra_forbidden":
         known = settings_at(at[:-1])
-        near = difflib.get_close_matches(at[-1], known, 1)
-        hint = f"did you mean {near[0]}?" if near else f"settings here: {', '.join(known)}"
+        hint = nearest(at[-1], known, f"settings here: {', '.join(known)}")
         return f"{where}: {setting} is not a setting; {hint}"
     if error["type"] == "missing":
         return f"{where}: {setting} is missing; {meaning_of(at)}"

@@ -5,7 +5,6 @@ A calculator says which tables it needs; every other argument is found by its na
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from typing import Any, get_args
 import pandas as pd
 
 from retain.config.section import Weekday
-from retain.errors import ConfigError, RetainError, TableError
+from retain.errors import ConfigError, RetainError, TableError, nearest
 from retain.jobs.opening import Company
 from retain.metrics import METRICS, THEMES, Metric, Period, Schedule, Selected
 from retain.tables import SPECS
@@ -109,8 +108,7 @@ def choose(
 def _in_catalogue(names: Iterable[str], there: Sequence[str], complaint: str) -> None:
     for name in names:
         if name not in there:
-            near = difflib.get_close_matches(name, there, 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(there)}"
+            hint = nearest(name, there, f"there are {', '.join(there)}")
             raise ConfigError(f"{complaint.format(name)}; {hint}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import pandas as pd
 
 from retain import tracking
 from retain.config import Config, load_config, place_of
-from retain.errors import ConfigError, SnapshotError, TableError, some
+from retain.errors import ConfigError, SnapshotError, TableError, nearest, some
 from retain.jobs.accounting import Account, accounts_of
 from retain.jobs.calculating import Asked, Calculating, choose, known
 from retain.jobs.cards import logged, make_card, write_card
@@ -256,8 +255,7 @@ def _columns(
     brought = (*company.tables.columns["customers"], *company.tables.attributes)
     for name in names:
         if name not in brought or name == "customer_id":
-            near = difflib.get_close_matches(name, brought, 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {some(brought, 20)}"
+            hint = nearest(name, brought, f"there are {some(brought, 20)}")
             raise ConfigError(f"{named(name)}: customers have no such column; {hint}")
     return names
 

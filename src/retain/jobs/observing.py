@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from retain.errors import SnapshotError
+from retain.errors import SnapshotError, many
 from retain.jobs.contacted import Contacted, contacted
 from retain.jobs.opening import Company
 from retain.snapshots import (
@@ -206,7 +206,7 @@ def _grid(company: Company, folded: FoldedWeeks, week: int) -> tuple[Any, int]:
     have = week - folded.recorded_from + 1
     if len(as_ofs) == 0 or have < need:
         raise SnapshotError(
-            f"too little history: {have} week{'s' * (have != 1)} up to "
+            f"too little history: {many(have, 'week', 'weeks')} up to "
             f"{folded.calendar.last_day(week)}; at least {need} are needed ({WARMUP_WEEKS} to look "
             f"back on, and twice the {ripe} weeks of gap, horizon and grace to learn and to "
             "judge). Bring more history or shorten churn.horizon_weeks."

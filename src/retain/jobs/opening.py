@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pandas as pd
 
 from retain import tables as table_room
 from retain.config import Config, TableConfig, load_config
-from retain.errors import ConfigError, SnapshotError, TableError, some
+from retain.errors import ConfigError, SnapshotError, TableError, many, nearest, some
 from retain.jobs.store import Store
 from retain.snapshots import ChurnRule, ClvRule
 from retain.tables import Finding, Tables, read_tables
@@ -230,8 +229,7 @@ def _known_tables(what: str, names: Iterable[str]) -> None:
     """Refuse names that are not tables of ours."""
     for name in names:
         if name not in table_room.SPECS:
-            near = get_close_matches(name, table_room.SPECS, 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {some(table_room.SPECS, 10)}"
+            hint = nearest(name, table_room.SPECS, f"there are {some(table_room.SPECS, 10)}")
             raise ConfigError(f"{what}: {name!r} is not a table; {hint}")
 
 
@@ -257,8 +255,8 @@ def _impossible(tables: Tables) -> str:
     said = f"the data cannot be used: {_told(first)}"
     if others:
         where = some(dict.fromkeys(one.table for one in others if one.table), 10)
-        errors = "error" if len(others) == 1 else "errors"
-        said += f" {len(others)} more {errors}, in {where}: see `retain check`."
+        errors = many(len(others), "more error", "more errors")
+        said += f" {errors}, in {where}: see `retain check`."
     return said
 
 

@@ -9,13 +9,12 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from retain.errors import LeakError, RetainError, some
+from retain.errors import LeakError, RetainError, nearest
 from retain.features import FEATURES, Column, build_features, load_own_features
 from retain.jobs.observing import Snapshots, enough, observe, without_trend
 from retain.jobs.opening import Company
@@ -249,10 +248,9 @@ def _unknown(
             near = {f"{of_a_column}={value}" for value in _values(company, table, column)}
             if name in near or len(near) >= MOST_VALUES:
                 continue
-        close = get_close_matches(name, sorted(near), 3) or get_close_matches(
-            name.rpartition(".")[2], sorted(near), 3
+        hint = nearest(name, sorted(near), "", 3) or nearest(
+            name.rpartition(".")[2], sorted(near), "nothing has a name like it.", 3
         )
-        hint = f"did you mean {some(close)}?" if close else "nothing has a name like it."
         yield f"leaks.allow: {name!r} is no column, table or value of these data; {hint}"
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from retain.errors import RetainError, some
+from retain.errors import RetainError, nearest, some
 from retain.evaluate import area_under_curve
 from retain.leaks.suspect import Suspect, auc_low, gravest_first, with_leave
 from retain.leaks.words import is_model_output, is_outcome
@@ -378,8 +377,7 @@ def _columns_named(allow: Iterable[str], X: pd.DataFrame) -> list[str]:
     known = {CONTRADICTED, *(text for name in X for text in (str(name), f"features.{name}"))}
     for name in names:
         if name not in known:
-            near = get_close_matches(name, sorted(known), 3)
-            hint = f"did you mean {some(near)}?" if near else f"columns: {some(map(str, X))}."
+            hint = nearest(name, sorted(known), f"columns: {some(map(str, X))}.", 3)
             raise RetainError(f"leaks: allow names {name!r}, which is no column of X; {hint}")
     return names
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from retain.errors import many
 from retain.report.card_words import between, flat, number, percent
 from retain.report.document import Chapter, Drawn, Grid
 from retain.report.plots import Series, draw_points
@@ -316,7 +317,7 @@ def _leaks(leaks: Sequence[Mapping[str, Any]]) -> str:
         return "Leak check: nothing was found that gives the outcome away."
     told = "; ".join(f"{one['where']} ({one['severity']}): {one['message']}" for one in leaks[:5])
     more = f"; and {len(leaks) - 5} more" if len(leaks) > 5 else ""
-    return f"Leak check, {len(leaks)} finding{'s' * (len(leaks) != 1)}: {told}{more}"
+    return f"Leak check, {many(len(leaks), 'finding', 'findings')}: {told}{more}"
 
 
 def _learning(learning: Mapping[str, Any]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from retain.errors import RetainError
+from retain.errors import RetainError, many
 from retain.report.customers import UNSTABLE_PCT, Customer, as_day, has_risen, left_out
 from retain.report.wording import (
     clean,
@@ -129,8 +129,7 @@ def page_head(
         )
     if is_compared:
         lead.append(
-            f"{rose:,} {'customer' if rose == 1 else 'customers'} rose by a point or more "
-            "since last week."
+            f"{many(rose, 'customer', 'customers')} rose by a point or more since last week."
         )
 
     def figure(label: str, value: str, hint: str) -> dict[str, str]:

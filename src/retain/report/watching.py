@@ -10,7 +10,7 @@ import pandas as pd
 from rich.console import RenderableType
 from rich.text import Text
 
-from retain.errors import some
+from retain.errors import many, some
 from retain.report.fitting import Column, Fitted, Laid, cell
 from retain.report.terminal import NAME_WIDTH, defined
 from retain.report.wording import NOTHING, figure_name
@@ -219,7 +219,7 @@ def hindsight_line(days: Sequence[date]) -> str:
     >>> hindsight_line([date(2024, 6, 2)])
     '1 week is left out (2024-06-02): scored in hindsight, by a model that had seen its outcomes'
     """
-    count = "1 week is" if len(days) == 1 else f"{len(days):,} weeks are"
+    count = many(len(days), "week is", "weeks are")
     whose = "its" if len(days) == 1 else "their"
     return (
         f"{count} left out ({some(days)}): scored in hindsight, by a model that had seen "

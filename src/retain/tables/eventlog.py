@@ -152,19 +152,11 @@ class EventLog:
 
     def days(self, column: str, part: int | None = None) -> dict[int, int]:
         """Count the rows of each day (days since 1970) of an instant, of one file or of all."""
-        total: dict[int, int] = {}
-        for one in self.summaries if part is None else [self.summaries[part]]:
-            for day, count in one.days[column].items():
-                total[day] = total.get(day, 0) + count
-        return total
+        return _by_day(self.summaries if part is None else [self.summaries[part]], column)
 
     def plain_days(self, column: str) -> dict[int, int]:
         """Count the rows of each day of an instant in the files in which nothing is odd."""
-        total: Counter[int] = Counter()
-        for one in self.summaries:
-            if not one.is_odd:
-                total.update(one.days[column])
-        return dict(total)
+        return _by_day([one for one in self.summaries if not one.is_odd], column)
 
     @property
     def odd_spans(self) -> list[tuple[int, int]]:
@@ -543,6 +535,13 @@ def _is_plain(kind: str, found: Any) -> bool:
     if kind == "id" and types.is_integer(found):
         return not types.is_uint64(found)
     return types.is_string(found) or types.is_large_string(found)
+
+
+def _by_day(summaries: list[Summary], column: str) -> dict[int, int]:
+    total: Counter[int] = Counter()
+    for one in summaries:
+        total.update(one.days[column])
+    return dict(total)
 
 
 def _strings(values: Any) -> Any:

@@ -75,8 +75,8 @@ def fold_log(
     else:
         kept = KeptWeeks(store / "weeks" / "usage", calendar)
         there = kept.open(recipe, numbers)
+        path = store / "weeks" / "users.parquet"
         if users is not None:
-            path = store / "weeks" / "users.parquet"
             if there and kept.book.get("users") == mark_of(path):
                 users = Users(ids, log.span("user_id"), path if path.exists() else None)
             else:  # other numbers than those that the weeks were folded with
@@ -100,7 +100,7 @@ def fold_log(
                     made_of.setdefault(week, []).append(name)
             marks = {str(w): _hash(sorted(names)) for w, names in sorted(made_of.items())}
             listed = {name: sorted(weeks) for name, weeks in files.items()}
-            mark = "" if users is None else users.save(store / "weeks" / "users.parquet")
+            mark = "" if users is None else users.save(path)
             kept.close(
                 recipe,
                 log.fingerprint,
